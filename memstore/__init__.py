@@ -1,0 +1,140 @@
+"""memstore: a hybrid memory store with late-interaction retrieval.
+
+    from memstore import MemoryStore
+
+    with MemoryStore.open("agent.mem") as store:
+        store.add("Ana moved from Porto to Lisbon.", key="ana.city")
+        print(store.query("where does Ana live?").hits[0].memory.text)
+
+Names are loaded on first use (PEP 562): importing memstore costs milliseconds.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from memstore.errors import (
+        BadInput,
+        EncoderMismatch,
+        EncoderUnavailable,
+        IndexDamaged,
+        MemoryNotFound,
+        MemstoreError,
+        MissingExtra,
+        SchemaTooNew,
+        ServiceError,
+        StoreLocked,
+        StoreNotFound,
+        StoreUnwritable,
+    )
+    from memstore.settings import Settings
+    from memstore.store import MemoryStore
+    from memstore.types import (
+        Entity,
+        Event,
+        Finding,
+        ForgetReport,
+        Hit,
+        ImportReport,
+        IngestReport,
+        LineError,
+        Memory,
+        NewMemory,
+        Page,
+        Part,
+        Passage,
+        QueryResult,
+        Stats,
+        Suppressed,
+        VerifyReport,
+    )
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "memstore.store": ("MemoryStore",),
+    "memstore.settings": ("Settings",),
+    "memstore.types": (
+        "Entity",
+        "Event",
+        "Finding",
+        "ForgetReport",
+        "Hit",
+        "ImportReport",
+        "IngestReport",
+        "LineError",
+        "Memory",
+        "NewMemory",
+        "Page",
+        "Part",
+        "Passage",
+        "QueryResult",
+        "Stats",
+        "Suppressed",
+        "VerifyReport",
+    ),
+    "memstore.errors": (
+        "BadInput",
+        "EncoderMismatch",
+        "EncoderUnavailable",
+        "IndexDamaged",
+        "MemoryNotFound",
+        "MemstoreError",
+        "MissingExtra",
+        "SchemaTooNew",
+        "ServiceError",
+        "StoreLocked",
+        "StoreNotFound",
+        "StoreUnwritable",
+    ),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "BadInput",
+    "EncoderMismatch",
+    "EncoderUnavailable",
+    "Entity",
+    "Event",
+    "Finding",
+    "ForgetReport",
+    "Hit",
+    "ImportReport",
+    "IndexDamaged",
+    "IngestReport",
+    "LineError",
+    "Memory",
+    "MemoryNotFound",
+    "MemoryStore",
+    "MemstoreError",
+    "MissingExtra",
+    "NewMemory",
+    "Page",
+    "Part",
+    "Passage",
+    "QueryResult",
+    "SchemaTooNew",
+    "ServiceError",
+    "Settings",
+    "Stats",
+    "StoreLocked",
+    "StoreNotFound",
+    "StoreUnwritable",
+    "Suppressed",
+    "VerifyReport",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'memstore' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,170 @@
+"""Connections to `memstore.db`: pragmas, transactions, and the operating system's errors named.
+
+The default driver settings leave DDL of a failed transaction behind and start transactions late,
+so connections are opened in autocommit mode and every transaction is begun here, by hand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.pool import QueuePool
+
+from memstore.errors import IndexDamaged, MemstoreError, StoreLocked, StoreUnwritable
+
+DATABASE = "memstore.db"
+_HOLDER = "writer.json"
+
+
+def open_engine(
+    store: Path,
+    *,
+    read_only: bool = False,
+    lock_timeout: float = 30.0,
+    foreign_keys: bool = True,
+) -> Engine:
+    """Return an engine on the store's database, whose transactions are begun explicitly.
+
+    Args:
+        lock_timeout: seconds a transaction waits for another writer.
+        foreign_keys: off for migrations only. Alembic's batch mode drops and recreates a table;
+            with foreign keys on, SQLite would silently delete the children of every row.
+    """
+    uri = f"file:{quote(str(store / DATABASE))}?mode={'ro' if read_only else 'rwc'}"
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=lock_timeout, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
+            connection.execute("PRAGMA temp_store = MEMORY")  # temporary files can leak text
+            if not read_only:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")  # commit = durable
+                connection.execute("PRAGMA secure_delete = ON")  # freed bytes are zeroed
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    engine = create_engine(
+        "sqlite://", creator=connect, poolclass=QueuePool, pool_size=4, max_overflow=-1
+    )
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+
+    return engine
+
+
+@contextlib.contextmanager
+def reading(engine: Engine, store: Path) -> Iterator[Connection]:
+    """Yield a connection in one read transaction: everything read is of one moment."""
+    with _named_errors(store), engine.connect() as connection, connection.begin():
+        yield connection
+
+
+@contextlib.contextmanager
+def writing(engine: Engine, store: Path) -> Iterator[Connection]:
+    """Yield a connection that holds the write lock; commit on leaving, roll back on an error.
+
+    Raises:
+        StoreLocked: another process kept the lock longer than the engine's `lock_timeout`.
+        StoreUnwritable: the disk is full, the store read-only, or I/O failed.
+    """
+    with _named_errors(store), engine.connect() as connection:
+        exclusive = connection.execution_options(begin="BEGIN IMMEDIATE")
+        with exclusive.begin(), _holding(store):
+            yield exclusive
+
+
+@contextlib.contextmanager
+def _holding(store: Path) -> Iterator[None]:
+    """Leave a note of who holds the write lock, for the error of whoever waits in vain.
+
+    Only a note: SQLite's lock is the lock, so a note left behind by a kill harms nobody.
+    """
+    note = store / _HOLDER
+    with contextlib.suppress(OSError):
+        note.write_text(
+            json.dumps(
+                {"pid": os.getpid(), "command": Path(sys.argv[0]).name, "since": time.time()}
+            ),
+            encoding="utf-8",
+        )
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            note.unlink()
+
+
+def _holder(store: Path) -> str:
+    try:
+        note = json.loads((store / _HOLDER).read_text(encoding="utf-8"))
+        held = max(0.0, time.time() - float(note["since"]))
+        return f"process {int(note['pid'])} ({note['command']}), for {held:.0f} s"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
+
+
+@contextlib.contextmanager
+def _named_errors(store: Path) -> Iterator[None]:
+    try:
+        yield
+    except DatabaseError as error:
+        named = _named(error.orig, store)
+        if named is None:
+            raise
+        raise named from error
+    except sqlite3.DatabaseError as error:
+        named = _named(error, store)
+        if named is None:
+            raise
+        raise named from error
+
+
+def _named(error: BaseException | None, store: Path) -> MemstoreError | None:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        # the sqlite3 module sets a code on errors of the library only
+        return None
+    primary = code & 0xFF
+    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreLocked(
+            f"{store} is being written by {_holder(store)}; the wait for the write lock ended. "
+            "Try again when it has finished, or wait longer: Settings(lock_timeout=SECONDS)."
+        )
+    if primary == sqlite3.SQLITE_FULL:
+        return StoreUnwritable(
+            f"{store}: the disk is full. Nothing of this call was stored. Free some space and "
+            "run it again."
+        )
+    if primary in (
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_IOERR,
+    ):
+        return StoreUnwritable(
+            f"{store}: {error}. Nothing of this call was stored. Check the folder's permissions "
+            "and the medium; to read a store you may not write, open it with read_only=True."
+        )
+    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return IndexDamaged(
+            f"{store / DATABASE}: {error}. Restore a backup, or see what is left:\n"
+            f"    memstore --store {store} verify"
+        )
+    return None

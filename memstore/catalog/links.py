@@ -1,0 +1,234 @@
+"""Entities, and which memories mention them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, delete, exists, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from memstore.catalog.sql import among, inserted
+from memstore.catalog.tables import (
+    entity,
+    entity_alias,
+    entity_count,
+    memory,
+    memory_entity,
+)
+from memstore.types import Entity
+
+
+class Link(Protocol):
+    """What is stored of an entity of a memory (the entity part makes them)."""
+
+    @property
+    def canon(self) -> str: ...
+    @property
+    def display(self) -> str: ...
+    @property
+    def label(self) -> str | None: ...
+    @property
+    def role(self) -> str: ...
+
+
+_change_count = upsert(entity_count)
+_change_count = _change_count.on_conflict_do_update(
+    index_elements=[entity_count.c.namespace_id, entity_count.c.entity_id],
+    set_={"memories": entity_count.c.memories + _change_count.excluded.memories},
+)
+
+
+def link_entities(
+    connection: Connection, memory_row: int, namespace_id: int, links: Sequence[Link]
+) -> None:
+    """Link a memory to its entities, creating those that are new."""
+    known = _known_entities(connection, [link.canon for link in links])
+    roles: dict[int, str] = {}
+    for link in links:
+        if link.canon not in known:
+            values = {"canon": link.canon, "display": link.display, "label": link.label}
+            known[link.canon] = inserted(connection.execute(insert(entity), values))
+        elif link.label is not None:
+            connection.execute(
+                update(entity)
+                .where(entity.c.id == known[link.canon], entity.c.label.is_(None))
+                .values(label=link.label)
+            )
+        roles.setdefault(known[link.canon], link.role)  # two aliases of one entity are one link
+    if roles:
+        connection.execute(
+            insert(memory_entity),
+            [{"memory_row": memory_row, "entity_id": id_, "role": roles[id_]} for id_ in roles],
+        )
+        _count(connection, namespace_id, roles, +1)
+
+
+def unlink_entities(connection: Connection, memory_row: int, namespace_id: int) -> None:
+    """Remove a memory's links, and with them the entities that nothing links to any more."""
+    ids = list(
+        connection.scalars(
+            select(memory_entity.c.entity_id).where(memory_entity.c.memory_row == memory_row)
+        )
+    )
+    if not ids:
+        return
+    connection.execute(delete(memory_entity).where(memory_entity.c.memory_row == memory_row))
+    _count(connection, namespace_id, ids, -1)
+    connection.execute(delete(entity_count).where(entity_count.c.memories <= 0))
+    linked = exists().where(memory_entity.c.entity_id == entity.c.id)
+    connection.execute(delete(entity).where(among(entity.c.id, ids), ~linked))
+
+
+def _known_entities(connection: Connection, canons: Sequence[str]) -> dict[str, int]:
+    """Return canonical form → entity id of those that are stored, aliases before own names."""
+    if not canons:
+        return {}
+    own = select(entity.c.canon, entity.c.id).where(among(entity.c.canon, canons))
+    aliased = select(entity_alias.c.alias, entity_alias.c.entity_id).where(
+        among(entity_alias.c.alias, canons)
+    )
+    known: dict[str, int] = {row.canon: row.id for row in connection.execute(own)}
+    known.update((canon, id_) for canon, id_ in connection.execute(aliased))
+    return known
+
+
+def _count(
+    connection: Connection, namespace_id: int, entity_ids: Iterable[int], change: int
+) -> None:
+    connection.execute(
+        _change_count,
+        [
+            {"namespace_id": namespace_id, "entity_id": id_, "memories": change}
+            for id_ in entity_ids
+        ],
+    )
+
+
+def recount(connection: Connection) -> None:
+    """Rebuild the counts per namespace from the links."""
+    connection.execute(delete(entity_count))
+    counted = (
+        select(memory.c.namespace_id, memory_entity.c.entity_id, func.count())
+        .join(memory, memory.c.row == memory_entity.c.memory_row)
+        .where(memory.c.forgotten_at.is_(None))
+        .group_by(memory.c.namespace_id, memory_entity.c.entity_id)
+    )
+    columns = ["namespace_id", "entity_id", "memories"]
+    connection.execute(insert(entity_count).from_select(columns, counted))
+
+
+def entity_names(connection: Connection, memory_rows: Sequence[int]) -> dict[int, tuple[str, ...]]:
+    """Return the display names of each memory's entities, in alphabetical order."""
+    rows = connection.execute(
+        select(memory_entity.c.memory_row, entity.c.display)
+        .join(entity, entity.c.id == memory_entity.c.entity_id)
+        .where(among(memory_entity.c.memory_row, memory_rows))
+        .order_by(memory_entity.c.memory_row, entity.c.display)
+    )
+    names: dict[int, list[str]] = {}
+    for row in rows:
+        names.setdefault(row.memory_row, []).append(row.display)
+    return {row: tuple(found) for row, found in names.items()}
+
+
+def entity_ids(connection: Connection, memory_rows: Sequence[int]) -> dict[int, set[int]]:
+    """Return the entity ids of each memory."""
+    rows = connection.execute(
+        select(memory_entity.c.memory_row, memory_entity.c.entity_id).where(
+            among(memory_entity.c.memory_row, memory_rows)
+        )
+    )
+    found: dict[int, set[int]] = {}
+    for row in rows:
+        found.setdefault(row.memory_row, set()).add(row.entity_id)
+    return found
+
+
+def find_entities(
+    connection: Connection, canons: Iterable[str], namespace_ids: Sequence[int]
+) -> dict[int, tuple[str, int]]:
+    """Return entity id → (display name, live memories) of those known in the namespaces."""
+    wanted = list(canons)
+    direct = select(entity.c.id).where(among(entity.c.canon, wanted))
+    aliased = select(entity_alias.c.entity_id).where(among(entity_alias.c.alias, wanted))
+    rows = connection.execute(
+        select(entity.c.id, entity.c.display, func.sum(entity_count.c.memories))
+        .join(entity_count, entity_count.c.entity_id == entity.c.id)
+        .where(
+            entity.c.id.in_(direct.union(aliased)),
+            among(entity_count.c.namespace_id, namespace_ids),
+        )
+        .group_by(entity.c.id)
+    )
+    return {row[0]: (row[1], int(row[2])) for row in rows}
+
+
+def list_entities(
+    connection: Connection, namespace_ids: Sequence[int], prefix: str, limit: int
+) -> tuple[Entity, ...]:
+    """Return the namespaces' entities whose canonical form starts so, most mentioned first."""
+    total = func.sum(entity_count.c.memories)
+    rows = connection.execute(
+        select(entity.c.display, entity.c.canon, entity.c.label, total)
+        .join(entity_count, entity_count.c.entity_id == entity.c.id)
+        .where(
+            among(entity_count.c.namespace_id, namespace_ids),
+            entity.c.canon.startswith(prefix, autoescape=True),
+        )
+        .group_by(entity.c.id)
+        .order_by(total.desc(), entity.c.canon)
+        .limit(limit)
+    )
+    return tuple(
+        Entity(name=row[0], canonical=row[1], label=row[2], memories=int(row[3])) for row in rows
+    )
+
+
+def given_names(
+    connection: Connection, memory_row: int
+) -> tuple[str | None, tuple[str, ...] | None]:
+    """Return a memory's speaker and the entities its writer gave; None where there are none."""
+    rows = connection.execute(
+        select(entity.c.display, memory_entity.c.role)
+        .join(entity, entity.c.id == memory_entity.c.entity_id)
+        .where(memory_entity.c.memory_row == memory_row, memory_entity.c.role != "extracted")
+        .order_by(entity.c.display)
+    ).all()
+    speaker = next((row.display for row in rows if row.role == "speaker"), None)
+    given = tuple(row.display for row in rows if row.role == "given")
+    return speaker, given or None
+
+
+def entity_total(connection: Connection) -> int:
+    """Return the number of entities that live memories mention."""
+    return int(connection.scalar(select(func.count(entity_count.c.entity_id.distinct()))) or 0)
+
+
+def links_of(connection: Connection, memory_row: int) -> Sequence[Link]:
+    """Return a memory's links, by canonical form."""
+    rows: Sequence[Any] = connection.execute(
+        select(entity.c.canon, entity.c.display, entity.c.label, memory_entity.c.role)
+        .join(memory_entity, memory_entity.c.entity_id == entity.c.id)
+        .where(memory_entity.c.memory_row == memory_row)
+        .order_by(entity.c.canon)
+    ).all()
+    return rows
+
+
+def session_speakers(connection: Connection, namespace_id: int, session: str) -> set[str]:
+    """Return the names of those who spoke in a session."""
+    return set(
+        connection.scalars(
+            select(entity.c.display)
+            .join(memory_entity, memory_entity.c.entity_id == entity.c.id)
+            .join(memory, memory.c.row == memory_entity.c.memory_row)
+            .where(
+                memory.c.namespace_id == namespace_id,
+                memory.c.session == session,
+                memory.c.forgotten_at.is_(None),
+                memory_entity.c.role == "speaker",
+            )
+            .distinct()
+        )
+    )

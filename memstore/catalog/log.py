@@ -1,0 +1,126 @@
+"""The append-only event log, and the store's own settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from memstore.catalog.sql import among, inserted
+from memstore.catalog.tables import event, memory, setting, source
+from memstore.times import from_microseconds, to_microseconds
+from memstore.types import Event
+
+STORE = ""  # the memory_id of events about the whole store
+
+
+def append_event(
+    connection: Connection,
+    memory_id: str,
+    verb: str,
+    *,
+    now: int,
+    at: int | None = None,
+    source_id: int | None = None,
+    payload: Mapping[str, Any] | None = None,
+) -> int:
+    """Append an event and return its number. `at` is when it took effect, by default `now`."""
+    result = connection.execute(
+        insert(event),
+        {
+            "memory_id": memory_id,
+            "verb": verb,
+            "source_id": source_id,
+            "at": now if at is None else at,
+            "recorded_at": now,
+            "payload": json.dumps(payload or {}, ensure_ascii=False),
+        },
+    )
+    return inserted(result)
+
+
+def last_event(connection: Connection) -> int:
+    """Return the number of the newest event: it changes with every commit that changes memories."""
+    return int(connection.scalar(select(func.max(event.c.id))) or 0)
+
+
+def changed_since(connection: Connection, event_id: int) -> list[str]:
+    """Return the distinct ids named by events after `event_id`, in order of first mention."""
+    rows = connection.scalars(
+        select(event.c.memory_id).where(event.c.id > event_id).order_by(event.c.id)
+    )
+    return list(dict.fromkeys(rows))
+
+
+def validity_changes(connection: Connection, known_at: int) -> dict[int, int | None]:
+    """Return memory row → the `valid_to` it had at `known_at`, where it was changed later."""
+    rows = connection.execute(
+        select(memory.c.row, event.c.payload)
+        .join(memory, memory.c.id == event.c.memory_id)
+        .where(event.c.recorded_at > known_at, event.c.verb.in_(("supersede", "update")))
+        .order_by(event.c.id.desc())
+    )
+    earlier: dict[int, int | None] = {}
+    for row in rows:  # newest first, so the oldest change behind known_at is what remains
+        before = json.loads(row.payload).get("valid_to")
+        if before is not None:
+            end = before[0]
+            earlier[row.row] = None if end is None else to_microseconds(end, name="valid_to")
+    return earlier
+
+
+def history(connection: Connection, memory_id: str) -> tuple[Event, ...]:
+    """Return the events of one memory, oldest first."""
+    rows = connection.execute(
+        select(event, source.c.name.label("source_name"))
+        .outerjoin(source, source.c.id == event.c.source_id)
+        .where(event.c.memory_id == memory_id)
+        .order_by(event.c.id)
+    )
+    return tuple(
+        Event(
+            id=row.id,
+            memory_id=row.memory_id,
+            verb=row.verb,
+            at=from_microseconds(row.at),
+            recorded_at=from_microseconds(row.recorded_at),
+            source=row.source_name,
+            details=json.loads(row.payload),
+        )
+        for row in rows
+    )
+
+
+def purged(connection: Connection, memory_ids: Iterable[str]) -> set[str]:
+    """Return those of the ids whose memories were purged."""
+    return set(
+        connection.scalars(
+            select(event.c.memory_id).where(
+                event.c.verb == "purge", among(event.c.memory_id, memory_ids)
+            )
+        )
+    )
+
+
+def erase_events(connection: Connection, memory_ids: Iterable[str]) -> None:
+    """Delete the events of purged memories: their payloads hold earlier texts."""
+    connection.execute(delete(event).where(among(event.c.memory_id, memory_ids)))
+
+
+def read_setting(connection: Connection, name: str) -> Any:
+    """Return a setting's value, None when it was never written."""
+    value = connection.scalar(select(setting.c.value).where(setting.c.name == name))
+    return None if value is None else json.loads(value)
+
+
+def write_setting(connection: Connection, name: str, value: Any) -> None:
+    """Write a setting; the value must be JSON."""
+    statement = upsert(setting).values(name=name, value=json.dumps(value, ensure_ascii=False))
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[setting.c.name], set_={"value": statement.excluded.value}
+        )
+    )

@@ -1,0 +1,230 @@
+"""Memories as rows: writing them, reading them back, finding the ones a new one relates to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, or_, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from memstore.catalog.links import entity_names
+from memstore.catalog.sql import among, inserted
+from memstore.catalog.tables import memory, namespace, source
+from memstore.times import from_microseconds
+from memstore.types import Memory
+
+live = memory.c.forgotten_at.is_(None)
+starts_at = func.coalesce(memory.c.valid_from, memory.c.t_ref, memory.c.recorded_at)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRow:
+    """The columns of a memory as its writer gives them; times in UTC microseconds."""
+
+    id: str
+    namespace_id: int
+    key: str | None
+    session: str | None
+    title: str | None
+    text: str
+    content_hash: str
+    metadata: str
+    source_id: int | None
+    recorded_at: int
+    occurred_at: int | None
+    valid_from: int | None
+    valid_to: int | None
+    half_life_s: float | None
+    alpha: float
+    beta: float
+    importance: float
+    t_ref: int
+    superseded_by: str | None = None
+
+
+def insert_memory(connection: Connection, row: MemoryRow) -> int:
+    """Store a memory and return its row number."""
+    values = {field: getattr(row, field) for field in MemoryRow.__dataclass_fields__}
+    result = connection.execute(insert(memory), values)
+    return inserted(result)
+
+
+def update_memory(connection: Connection, row: int, **values: Any) -> None:
+    """Overwrite columns of one memory."""
+    connection.execute(update(memory).where(memory.c.row == row).values(**values))
+
+
+def delete_memories(connection: Connection, rows: Sequence[int]) -> None:
+    """Remove memories without trace (their events apart)."""
+    connection.execute(delete(memory).where(among(memory.c.row, rows)))
+
+
+def namespace_id(connection: Connection, path: str) -> int:
+    """Return the id of a namespace, creating it."""
+    known = find_namespace(connection, path)
+    if known is not None:
+        return known
+    return inserted(connection.execute(insert(namespace), {"path": path}))
+
+
+def find_namespace(connection: Connection, path: str) -> int | None:
+    """Return the id of a namespace, None when nothing was ever stored in it."""
+    return connection.scalar(select(namespace.c.id).where(namespace.c.path == path))
+
+
+def namespaces_under(connection: Connection, path: str) -> dict[int, str]:
+    """Return id → path of a namespace and of all below it; of all there are for `*`."""
+    statement = select(namespace.c.id, namespace.c.path)
+    if path != "*":
+        below = namespace.c.path.startswith(f"{path}/", autoescape=True)
+        statement = statement.where(or_(namespace.c.path == path, below))
+    return {row.id: row.path for row in connection.execute(statement)}
+
+
+def source_id(connection: Connection, name: str | None) -> int | None:
+    """Return the id of a source, creating it; None for no source."""
+    if name is None:
+        return None
+    connection.execute(upsert(source).values(name=name).on_conflict_do_nothing())
+    return int(connection.scalar(select(source.c.id).where(source.c.name == name)) or 0)
+
+
+def load(connection: Connection, condition: ColumnElement[bool]) -> dict[int, Memory]:
+    """Return row number → memory for the rows that meet the condition, forgotten ones too."""
+    rows = connection.execute(_select_memory().where(condition)).all()
+    names = entity_names(connection, [row.row for row in rows])
+    return {row.row: _memory(row, names.get(row.row, ())) for row in rows}
+
+
+def load_rows(connection: Connection, rows: Iterable[int]) -> dict[int, Memory]:
+    """Return row number → memory."""
+    return load(connection, among(memory.c.row, rows))
+
+
+def load_page(
+    connection: Connection, condition: ColumnElement[bool], after: int, limit: int
+) -> list[tuple[int, Memory]]:
+    """Return up to `limit` live memories behind row `after`, with their rows, in stored order."""
+    statement = _select_memory().where(live, memory.c.row > after, condition)
+    rows = connection.execute(statement.order_by(memory.c.row).limit(limit)).all()
+    names = entity_names(connection, [row.row for row in rows])
+    return [(row.row, _memory(row, names.get(row.row, ()))) for row in rows]
+
+
+def live_rows(connection: Connection, ids: Iterable[str]) -> dict[str, int]:
+    """Return id → row of those ids that are live memories."""
+    rows = connection.execute(
+        select(memory.c.id, memory.c.row).where(live, among(memory.c.id, ids))
+    )
+    return {row.id: row.row for row in rows}
+
+
+def known_ids(connection: Connection, ids: Iterable[str]) -> set[str]:
+    """Return those of the ids that are taken, forgotten memories' ids too."""
+    return set(connection.scalars(select(memory.c.id).where(among(memory.c.id, ids))))
+
+
+def matching_rows(connection: Connection, condition: ColumnElement[bool]) -> list[int]:
+    """Return the row numbers of the live memories that meet the condition, in stored order."""
+    return list(
+        connection.scalars(select(memory.c.row).where(live, condition).order_by(memory.c.row))
+    )
+
+
+def unchanged(
+    connection: Connection, namespace: int, content_hash: str, *, text: str | None
+) -> int | None:
+    """Return the row of a live memory that was stored with this very content, else None.
+
+    Args:
+        text: what its text must still be; None if a later correction of it does not matter.
+    """
+    statement = select(memory.c.row).where(
+        live, memory.c.namespace_id == namespace, memory.c.content_hash == content_hash
+    )
+    if text is not None:
+        statement = statement.where(memory.c.text == text)
+    return connection.scalar(statement.order_by(memory.c.row).limit(1))
+
+
+def versions(connection: Connection, namespace: int, key: str) -> list[Row[Any]]:
+    """Return row, id, start, valid_to and superseded_by of a key's live memories, oldest first."""
+    return list(
+        connection.execute(
+            select(
+                memory.c.row,
+                memory.c.id,
+                starts_at.label("start"),
+                memory.c.valid_to,
+                memory.c.superseded_by,
+            )
+            .where(
+                live,
+                memory.c.expired_at.is_(None),
+                memory.c.namespace_id == namespace,
+                memory.c.key == key,
+            )
+            .order_by(starts_at, memory.c.row)
+        )
+    )
+
+
+def session_tail(
+    connection: Connection, namespace: int, session: str, count: int, *, before: int | None = None
+) -> list[str]:
+    """Return the texts of a session's last live memories (before a row), oldest first."""
+    statement = select(memory.c.text).where(
+        live, memory.c.namespace_id == namespace, memory.c.session == session
+    )
+    if before is not None:
+        statement = statement.where(memory.c.row < before)
+    texts = connection.scalars(statement.order_by(memory.c.row.desc()).limit(count)).all()
+    return list(reversed(texts))
+
+
+def context_of(connection: Connection, row: int, count: int) -> tuple[str, ...]:
+    """Return the texts that precede a memory in its session, oldest first, at most `count`."""
+    place = connection.execute(
+        select(memory.c.namespace_id, memory.c.session).where(memory.c.row == row)
+    ).one()
+    if place.session is None or count == 0:
+        return ()
+    tail = session_tail(connection, place.namespace_id, place.session, count, before=row)
+    return tuple(tail)
+
+
+def _select_memory() -> Any:
+    return (
+        select(memory, namespace.c.path, source.c.name.label("source_name"))
+        .join(namespace, namespace.c.id == memory.c.namespace_id)
+        .outerjoin(source, source.c.id == memory.c.source_id)
+    )
+
+
+def _memory(row: Row[Any], entities: tuple[str, ...]) -> Memory:
+    def time(value: int | None) -> Any:
+        return None if value is None else from_microseconds(value)
+
+    return Memory(
+        id=row.id,
+        namespace=row.path,
+        key=row.key,
+        session=row.session,
+        title=row.title,
+        text=row.text,
+        metadata=json.loads(row.metadata),
+        source=row.source_name,
+        occurred_at=time(row.occurred_at),
+        recorded_at=from_microseconds(row.recorded_at),
+        valid_from=time(row.valid_from),
+        valid_to=time(row.valid_to),
+        superseded_by=row.superseded_by,
+        half_life=None if row.half_life_s is None else timedelta(seconds=row.half_life_s),
+        confidence=10.0 * row.alpha / (row.alpha + row.beta),
+        importance=row.importance,
+        entities=entities,
+    )

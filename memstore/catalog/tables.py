@@ -1,0 +1,186 @@
+"""The tables of `memstore.db`. Times are int64 UTC microseconds; JSON is text.
+
+`row` is a memory's private position, `id` its public name. What is only a cache of the event log
+or of other rows says so. `migrations/` creates these tables; a test compares the two.
+"""
+
+from sqlalchemy import (
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+SCHEMA_VERSION = "0001"
+
+metadata = MetaData(
+    # unnamed constraints cannot be changed by a later migration
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+setting = Table(
+    "setting",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),  # JSON
+)
+
+namespace = Table(
+    "namespace",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("path", Text, nullable=False, unique=True),
+)
+
+source = Table(
+    "source",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("m0", Float, nullable=False, server_default="0.5"),  # reliability as a prior
+    Column("r", Float, nullable=False, server_default="1.0"),  # weight of its votes
+)
+
+memory = Table(
+    "memory",
+    metadata,
+    Column("row", Integer, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("namespace_id", ForeignKey("namespace.id"), nullable=False),
+    Column("key", Text),
+    Column("session", Text),
+    Column("title", Text),
+    Column("text", Text, nullable=False),
+    Column("content_hash", Text, nullable=False),  # SHA-256 of everything the caller gave
+    Column("metadata", Text, nullable=False, server_default="{}"),  # JSON object
+    Column("kind", Text),
+    Column("source_id", ForeignKey("source.id")),
+    # time: what happened when, and what was known when
+    Column("recorded_at", Integer, nullable=False),
+    Column("occurred_at", Integer),
+    Column("t_ref", Integer),  # event, else valid, else observed, else recorded time
+    Column("t_end", Integer),  # end of a coarse date's period
+    Column("t_precision", Text, nullable=False, server_default="instant"),
+    Column("observed_at", Integer),
+    Column("valid_from", Integer),
+    Column("valid_to", Integer),
+    Column("expired_at", Integer),  # retracted
+    Column("forgotten_at", Integer),
+    Column("superseded_by", Text),
+    Column("half_life_s", Float),
+    # trust and use: caches of the event log
+    Column("alpha", Float, nullable=False),
+    Column("beta", Float, nullable=False),
+    Column("use_count", Integer, nullable=False, server_default="0"),
+    Column("first_use_at", Integer),
+    Column("use_ring", LargeBinary),
+    Column("importance", Float, nullable=False, server_default="0.0"),
+    Index(None, "namespace_id", "key"),
+    Index(None, "namespace_id", "session"),
+    Index(None, "namespace_id", "content_hash"),
+    sqlite_autoincrement=True,  # a purged row's number is never given out again
+)
+
+passage = Table(
+    "passage",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("memory_row", ForeignKey("memory.row", ondelete="CASCADE"), nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("start", Integer, nullable=False),  # characters of memory.text
+    Column("end", Integer, nullable=False),
+    Column("segment_id", ForeignKey("segment.id")),  # NULL: in the hot tier
+    UniqueConstraint("memory_row", "ordinal"),
+    sqlite_autoincrement=True,
+)
+
+hot_vector = Table(
+    "hot_vector",
+    metadata,
+    Column("passage_id", ForeignKey("passage.id", ondelete="CASCADE"), primary_key=True),
+    Column("tokens", Integer, nullable=False),
+    Column("codes", LargeBinary, nullable=False),  # int8 (tokens, dim)
+    Column("scales", LargeBinary, nullable=False),  # float32 (tokens,)
+    Column("checksum", Integer, nullable=False),  # CRC-32 of codes, then scales
+)
+
+codec = Table(
+    "codec",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),  # folder under index/
+    Column("manifest", Text, nullable=False),  # JSON: file name -> SHA-256 and size
+    Column("created_at", Integer, nullable=False),
+)
+
+segment = Table(
+    "segment",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("codec_id", ForeignKey("codec.id"), nullable=False),
+    Column("name", Text, nullable=False, unique=True),
+    Column("passages", Integer, nullable=False),
+    Column("tokens", Integer, nullable=False),
+    Column("manifest", Text, nullable=False),
+    Column("created_at", Integer, nullable=False),
+)
+
+entity = Table(
+    "entity",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("canon", Text, nullable=False, unique=True),
+    Column("display", Text, nullable=False),
+    Column("label", Text),
+)
+
+entity_alias = Table(
+    "entity_alias",
+    metadata,
+    Column("alias", Text, primary_key=True),  # canonical form
+    Column("entity_id", ForeignKey("entity.id", ondelete="CASCADE"), nullable=False),
+)
+
+memory_entity = Table(
+    "memory_entity",
+    metadata,
+    Column("memory_row", ForeignKey("memory.row", ondelete="CASCADE"), primary_key=True),
+    Column("entity_id", ForeignKey("entity.id"), primary_key=True),
+    Column("role", Text, nullable=False),  # speaker, given or extracted
+    Index(None, "entity_id", "memory_row"),
+)
+
+entity_count = Table(  # live memories per namespace: a cache of memory_entity
+    "entity_count",
+    metadata,
+    Column("namespace_id", ForeignKey("namespace.id"), primary_key=True),
+    Column("entity_id", ForeignKey("entity.id"), primary_key=True),
+    Column("memories", Integer, nullable=False),
+)
+
+event = Table(  # append-only: triggers refuse UPDATE
+    "event",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("memory_id", Text, nullable=False, index=True),
+    Column("verb", Text, nullable=False),
+    Column("source_id", ForeignKey("source.id")),
+    Column("session", Text),
+    Column("at", Integer, nullable=False),
+    Column("recorded_at", Integer, nullable=False),
+    Column("payload", Text, nullable=False, server_default="{}"),  # JSON object
+    Column("idem_key", Text, unique=True),
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,106 @@
+"""The hot tier's bytes: passages and their quantised token vectors."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, func, insert, select
+
+from memstore.catalog.sql import among, inserted
+from memstore.catalog.tables import hot_vector, memory, passage
+
+
+@dataclass(frozen=True, slots=True)
+class PassageVectors:
+    """One passage: its characters [start, end) of the memory's text, and its token vectors.
+
+    `codes` are int8 (tokens, dim), `scales` float32 (tokens,), both little-endian and C-ordered.
+    """
+
+    start: int
+    end: int
+    tokens: int
+    codes: bytes
+    scales: bytes
+
+    @property
+    def checksum(self) -> int:
+        return zlib.crc32(self.scales, zlib.crc32(self.codes))
+
+
+@dataclass(frozen=True, slots=True)
+class HotPassage:
+    """A passage as read back: ids of the passage and of its memory's row, and the bytes."""
+
+    passage_id: int
+    memory_row: int
+    tokens: int
+    codes: bytes
+    scales: bytes
+
+
+def insert_passages(
+    connection: Connection, memory_row: int, passages: Sequence[PassageVectors]
+) -> None:
+    """Store a memory's passages, in order, with their vectors."""
+    for ordinal, item in enumerate(passages):
+        result = connection.execute(
+            insert(passage),
+            {"memory_row": memory_row, "ordinal": ordinal, "start": item.start, "end": item.end},
+        )
+        connection.execute(
+            insert(hot_vector),
+            {
+                "passage_id": inserted(result),
+                "tokens": item.tokens,
+                "codes": item.codes,
+                "scales": item.scales,
+                "checksum": item.checksum,
+            },
+        )
+
+
+def delete_passages(connection: Connection, memory_rows: Sequence[int]) -> None:
+    """Remove passages and, by cascade, their vectors."""
+    connection.execute(delete(passage).where(among(passage.c.memory_row, memory_rows)))
+
+
+def hot_passages(
+    connection: Connection, memory_rows: Sequence[int] | None = None
+) -> Iterator[HotPassage]:
+    """Yield the passages of live memories, in the order they were stored."""
+    statement = (
+        select(
+            passage.c.id,
+            passage.c.memory_row,
+            hot_vector.c.tokens,
+            hot_vector.c.codes,
+            hot_vector.c.scales,
+        )
+        .join(hot_vector, hot_vector.c.passage_id == passage.c.id)
+        .join(memory, memory.c.row == passage.c.memory_row)
+        .where(memory.c.forgotten_at.is_(None))
+        .order_by(passage.c.id)
+    )
+    if memory_rows is not None:
+        statement = statement.where(among(passage.c.memory_row, memory_rows))
+    for row in connection.execute(statement):
+        yield HotPassage(*row)
+
+
+def spans(connection: Connection, passage_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
+    """Return the character span of each passage id."""
+    rows = connection.execute(
+        select(passage.c.id, passage.c.start, passage.c.end).where(among(passage.c.id, passage_ids))
+    )
+    return {row.id: (row.start, row.end) for row in rows}
+
+
+def counts(connection: Connection) -> tuple[int, int]:
+    """Return the numbers of hot passages and of their token vectors."""
+    row = connection.execute(
+        select(func.count(), func.coalesce(func.sum(hot_vector.c.tokens), 0))
+    ).one()
+    return int(row[0]), int(row[1])

@@ -1,0 +1,244 @@
+"""Commands that change the store: init, ingest, add, update, forget."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from memstore.cli import output
+from memstore.cli.options import (
+    JSON,
+    encoder_option,
+    json_option,
+    namespace_option,
+    open_store,
+    timezone_option,
+    where_option,
+)
+from memstore.times import zone
+
+if TYPE_CHECKING:
+    from memstore.types import IngestReport
+
+
+@click.command()
+@encoder_option
+@click.pass_context
+def init(ctx: click.Context, encoder: str | None) -> None:
+    """Create the store (the other writing commands do it too)."""
+    store = open_store(ctx, create=True, encoder=encoder)
+    output.note(f"{store.path} is ready, with encoder {store.encoder}.")
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@namespace_option
+@click.option(
+    "--source", "-s", "source_name", metavar="NAME", help="Of inputs that name no source."
+)
+@click.option("--batch-size", type=click.IntRange(min=1), help="Memories per transaction.")
+@click.option("--format", "kind", type=click.Choice(["jsonl", "text", "markdown"]))
+@timezone_option
+@encoder_option
+@click.option("--strict", is_flag=True, help="Store nothing if anything is wrong.")
+@json_option
+@click.pass_context
+def ingest(
+    ctx: click.Context,
+    sources: tuple[str, ...],
+    namespace: str,
+    source_name: str | None,
+    batch_size: int | None,
+    kind: str | None,
+    timezone: str | None,
+    encoder: str | None,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Store files (.jsonl, .txt, .md) or folders of them. Run again to continue after a stop.
+
+    A JSONL line is an object with "text" and any of id or key, title, timestamp or occurred_at,
+    scope or namespace, session, source, speaker, confidence, valid_from, valid_to, metadata; other
+    fields become metadata.
+    """
+    store = open_store(ctx, create=True, encoder=encoder)
+    with _progress_bar() as progress:
+        report = store.ingest(
+            sources[0] if len(sources) == 1 else list(sources),
+            namespace=namespace,
+            source_name=source_name,
+            timezone=timezone,
+            format=kind,
+            batch_size=batch_size,
+            strict=strict,
+            progress=progress,
+        )
+    if as_json:
+        output.print_json(report)
+    for error in report.errors:
+        output.note(f"Error: {error}")
+    output.note(
+        f"{report.added} added, {report.unchanged} unchanged, {report.superseded} superseded, "
+        f"{len(report.errors)} errors, in {report.seconds:.1f} s"
+    )
+    if report.errors:
+        ctx.exit(1)
+
+
+@contextlib.contextmanager
+def _progress_bar() -> Iterator[Callable[[IngestReport], None] | None]:
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def show(report: IngestReport) -> None:
+            rate = (report.added + report.unchanged) / max(report.seconds, 1e-9)
+            bar.update(
+                task,
+                description=f"{report.added} added, {report.unchanged} unchanged, {rate:.0f}/s",
+            )
+
+        yield show
+
+
+@click.command()
+@click.argument("text")
+@namespace_option
+@click.option("--key", metavar="KEY", help="Your own name for it; other content supersedes it.")
+@click.option("--session", metavar="NAME", help="The conversation it is part of.")
+@click.option("--title", metavar="TEXT")
+@click.option("--occurred-at", metavar="TIME", help="ISO-8601, e.g. 2026-03-02T09:00:00Z.")
+@click.option("--valid-from", metavar="TIME")
+@click.option("--valid-to", metavar="TIME")
+@click.option("--half-life", type=float, metavar="DAYS")
+@click.option("--confidence", type=float, metavar="0-10")
+@click.option("--importance", type=float, default=0.0, metavar="-1..1")
+@click.option("--source", "-s", metavar="NAME")
+@click.option("--metadata", type=JSON, metavar="JSON")
+@click.option("--entity", "entities", multiple=True, metavar="NAME", help="Instead of extraction.")
+@timezone_option
+@encoder_option
+@json_option
+@click.pass_context
+def add(
+    ctx: click.Context,
+    /,
+    text: str,
+    encoder: str | None,
+    timezone: str | None,
+    half_life: float | None,
+    entities: tuple[str, ...],
+    as_json: bool,
+    **fields: Any,
+) -> None:
+    """Store one memory and print its id. TEXT may be - for standard input."""
+    if text == "-":
+        text = sys.stdin.read()
+    given: dict[str, Any] = {**fields, **_times(fields, timezone), **_half_life(half_life)}
+    store = open_store(ctx, create=True, encoder=encoder)
+    memory = store.add(text, entities=list(entities) or None, **given)
+    if as_json:
+        output.print_json(memory)
+    else:
+        click.echo(memory.id)
+
+
+@click.command()
+@click.argument("id_", metavar="ID")
+@click.option("--text", metavar="TEXT")
+@click.option("--title", metavar="TEXT")
+@click.option("--occurred-at", metavar="TIME")
+@click.option("--valid-from", metavar="TIME")
+@click.option("--valid-to", metavar="TIME")
+@click.option("--half-life", type=float, metavar="DAYS")
+@click.option("--confidence", type=float, metavar="0-10")
+@click.option("--importance", type=float, metavar="-1..1")
+@click.option("--source", metavar="NAME")
+@click.option("--metadata", type=JSON, metavar="JSON")
+@click.option("--entity", "entities", multiple=True, metavar="NAME")
+@timezone_option
+@json_option
+@click.pass_context
+def update(
+    ctx: click.Context,
+    /,
+    id_: str,
+    timezone: str | None,
+    half_life: float | None,
+    entities: tuple[str, ...],
+    as_json: bool,
+    **fields: Any,
+) -> None:
+    """Change fields of a memory. Its id stays; new text is encoded anew."""
+    fields = {name: value for name, value in fields.items() if value is not None}
+    fields |= {**_times(fields, timezone), **_half_life(half_life)}
+    if entities:
+        fields["entities"] = list(entities)
+    if not fields:
+        raise click.UsageError("Say what to change, e.g. --text.")
+    memory = open_store(ctx).update(id_, **fields)
+    if as_json:
+        output.print_json(memory)
+    else:
+        click.echo(memory.id)
+
+
+def _times(fields: dict[str, Any], timezone: str | None) -> dict[str, Any]:
+    """Return the time fields with an offset, where --timezone gives one."""
+    from memstore.times import from_microseconds, to_microseconds
+
+    if timezone is None:
+        return {}
+    place = zone(timezone)
+    return {
+        name: from_microseconds(to_microseconds(fields[name], name=name, timezone=place))
+        for name in ("occurred_at", "valid_from", "valid_to")
+        if fields.get(name) is not None
+    }
+
+
+def _half_life(days: float | None) -> dict[str, timedelta]:
+    return {} if days is None else {"half_life": timedelta(days=days)}
+
+
+@click.command()
+@click.argument("ids", nargs=-1, metavar="ID...")
+@where_option
+@namespace_option
+@click.option("--purge", is_flag=True, help="Leave no byte of the texts in any file.")
+@click.option("--dry-run", is_flag=True, help="Only list what would go.")
+@json_option
+@click.pass_context
+def forget(
+    ctx: click.Context,
+    ids: tuple[str, ...],
+    where: Any,
+    namespace: str,
+    purge: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Remove memories from every result, by id or by --where."""
+    if bool(ids) == (where is not None):
+        raise click.UsageError("Say which memories: ids, or --where.")
+    report = open_store(ctx).forget(
+        list(ids) if ids else None, where=where, namespace=namespace, purge=purge, dry_run=dry_run
+    )
+    if as_json:
+        output.print_json(report)
+    else:
+        for id_ in report.ids:
+            click.echo(id_)
+    verb = "would be forgotten" if dry_run else "purged" if purge else "forgotten"
+    output.note(f"{len(report.ids)} {verb}")

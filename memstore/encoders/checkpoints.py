@@ -1,0 +1,232 @@
+"""ColBERT checkpoints on disk: finding or fetching them, and checking them before they are loaded.
+
+Two layouts are known. *Stanford*: `config.json` with the architecture `HF_ColBERT`, the projection
+as `linear.weight` beside the backbone, settings in `artifact.metadata`. *Modules*: `modules.json`,
+as PyLate and sentence-transformers write it, the projection in a folder of its own.
+
+The libraries that load them replace what is missing by random weights or default settings, with a
+warning at most. Here whatever is missing is an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from memstore.encoders.file_hashes import sha256_of
+from memstore.errors import EncoderUnavailable
+
+# Seconds to wait for the hub's first answer.
+HUB_TIMEOUT: Final = 5.0
+
+# Other formats of the same weights, which are several times larger than what is loaded.
+_NOT_NEEDED: Final = ("onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot", "*.gguf")
+_WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")
+_SETTINGS: Final = (
+    "config.json",
+    "modules.json",
+    "config_sentence_transformers.json",
+    "sentence_bert_config.json",
+    "artifact.metadata",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+)
+
+
+def fetch_checkpoint(hub_id: str) -> Path:
+    """Return a local folder with the checkpoint: from the cache, else downloaded into it.
+
+    Raises:
+        EncoderUnavailable: it is not in the cache, and the hub is unreachable or has no such model.
+    """
+    from huggingface_hub import HfApi, constants, snapshot_download
+    from huggingface_hub.errors import (
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    try:
+        cached = Path(snapshot_download(hub_id, local_files_only=True))
+    except LocalEntryNotFoundError:
+        cached = None
+    # An interrupted download leaves a folder without its weights.
+    if cached is not None and any((cached / name).is_file() for name in _WEIGHTS):
+        return cached
+    if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+        raise _unreachable(hub_id, "HF_HUB_OFFLINE forbids to download it")
+    try:
+        # One small request first: a download to an unreachable hub would retry for minutes.
+        files = HfApi().model_info(hub_id, timeout=HUB_TIMEOUT)
+        names = {file.rfilename for file in files.siblings or ()}
+        skipped = [*_NOT_NEEDED, *(("*.bin",) if "model.safetensors" in names else ())]
+        return Path(snapshot_download(hub_id, revision=files.sha, ignore_patterns=skipped))
+    except RepositoryNotFoundError as error:
+        raise _unreachable(hub_id, "the hub has no public model of that name") from error
+    except (_network_error(), OSError) as error:
+        raise _unreachable(hub_id, f"the hub did not give it: {_first_line(error)}") from error
+
+
+def _network_error() -> type[Exception]:
+    # Which HTTP client is used depends on the hub's version; its error is the parent of this one.
+    from huggingface_hub.errors import HfHubHTTPError
+
+    parent = HfHubHTTPError.__mro__[1]
+    return parent if issubclass(parent, Exception) else HfHubHTTPError
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _unreachable(hub_id: str, reason: str) -> EncoderUnavailable:
+    return EncoderUnavailable(
+        f"The checkpoint {hub_id} is not in the Hugging Face cache, and {reason}.\n"
+        f"Where there is a network, run `hf download {hub_id} --local-dir my-colbert`, copy the "
+        "folder here, and name it: encoder='./my-colbert'. The encoder 'minilm' needs no network."
+    )
+
+
+def check_checkpoint(folder: Path) -> None:
+    """Refuse a folder from which a loader would build something else than the trained model.
+
+    Raises:
+        EncoderUnavailable: no ColBERT checkpoint, or one without its projection or settings.
+    """
+    config = _read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+    if "HF_ColBERT" in (config.get("architectures") or []):
+        _check_stanford(folder)
+    elif (folder / "modules.json").is_file():
+        _check_modules(folder)
+    else:
+        raise _refused(
+            folder,
+            "it has neither a modules.json nor the architecture HF_ColBERT in a config.json",
+        )
+
+
+def _check_stanford(folder: Path) -> None:
+    if not (folder / "artifact.metadata").is_file():
+        raise _refused(
+            folder,
+            "artifact.metadata is missing, which holds the lengths and markers it was trained with",
+        )
+    metadata = _read_json(folder / "artifact.metadata")
+    shapes = tensor_shapes(folder)
+    if "linear.weight" not in shapes:
+        raise _refused(folder, "its weights have no projection (linear.weight)")
+    dim = metadata.get("dim")
+    if dim is not None and dim != shapes["linear.weight"][0]:
+        raise _refused(
+            folder,
+            f"artifact.metadata says dim {dim}, its projection has {shapes['linear.weight'][0]}",
+        )
+
+
+def _check_modules(folder: Path) -> None:
+    name = "config_sentence_transformers.json"
+    settings = _read_json(folder / name) if (folder / name).is_file() else {}
+    # sentence-transformers' own class, PyLate 3 and later, and older PyLate in this order.
+    native = settings.get("model_type") == "MultiVectorEncoder"
+    if not native and settings.get("model_type") != "ColBERT" and "query_prefix" not in settings:
+        raise _refused(folder, f"{name} describes no ColBERT model")
+    projections = [
+        folder / module["path"]
+        for module in json.loads(_read_text(folder / "modules.json"))
+        if module["type"].rpartition(".")[2] == "Dense"
+    ]
+    if not projections and not native:
+        raise _refused(folder, "modules.json lists no projection (Dense)")
+    for projection in projections:
+        if not any((projection / name).is_file() for name in _WEIGHTS):
+            raise _refused(folder, f"{projection.name} has no weights")
+
+
+def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return the name and shape of every tensor of the folder's weight file.
+
+    Raises:
+        EncoderUnavailable: there is no weight file, or it cannot be read.
+    """
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    path = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
+    if path is None:
+        raise _refused(folder, f"it has none of {', '.join(_WEIGHTS)}")
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="np") as file:
+                return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  it is no mapping
+        tensors = torch.load(path, map_location="meta", weights_only=True)
+        return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+        raise _refused(folder, f"{path.name} cannot be read ({_first_line(error)})") from error
+
+
+def check_backbone(folder: Path, expected: dict[str, tuple[int, ...]]) -> None:
+    """Refuse a checkpoint that lacks weights of its backbone, which a loader would fill at random.
+
+    Names are compared by their end, since files prefix them with the class ("bert.encoder…").
+
+    Args:
+        expected: name and shape of every parameter of the loaded backbone.
+    """
+    known: set[tuple[str, tuple[int, ...]]] = set()
+    for name, shape in tensor_shapes(folder).items():
+        parts = name.split(".")
+        known.update((".".join(parts[start:]), shape) for start in range(min(3, len(parts))))
+    # The pooler makes one vector of the first token: late interaction never uses it.
+    missing = [
+        name
+        for name, shape in expected.items()
+        if (name, shape) not in known and not name.startswith("pooler.")
+    ]
+    if missing:
+        raise _refused(
+            folder, f"{len(missing)} weights of its backbone are missing, such as {missing[0]}"
+        )
+
+
+def checkpoint_fingerprint(folder: Path) -> str:
+    """Return the SHA-256 over the names and contents of all files that decide a vector."""
+    folders = [folder]
+    if (folder / "modules.json").is_file():
+        modules = json.loads(_read_text(folder / "modules.json"))
+        folders += sorted({folder / module["path"] for module in modules if module["path"]})
+    whole = hashlib.sha256()
+    for part in folders:
+        weights = [name for name in _WEIGHTS if (part / name).is_file()][:1]
+        for name in sorted([*weights, *(name for name in _SETTINGS if (part / name).is_file())]):
+            whole.update(f"{(part / name).relative_to(folder)} {sha256_of(part / name)}\n".encode())
+    return whole.hexdigest()
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise EncoderUnavailable(f"{path} cannot be read: {error}.") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(_read_text(path))
+    except ValueError as error:
+        raise EncoderUnavailable(f"{path} is no JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise EncoderUnavailable(f"{path} holds no JSON object.")
+    return content
+
+
+def _refused(folder: Path, reason: str) -> EncoderUnavailable:
+    return EncoderUnavailable(
+        f"{folder} cannot be used as a ColBERT checkpoint: {reason}.\n"
+        "Use a folder that `hf download` or the model's own `save_pretrained` wrote completely."
+    )

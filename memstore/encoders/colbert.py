@@ -1,0 +1,193 @@
+"""Any ColBERT checkpoint, in the layout of Stanford's colbert-ai or of PyLate.
+
+Loaded with sentence-transformers' `MultiVectorEncoder`, which keeps the tokenisation that each
+model was trained with: marker tokens, [MASK] expansion of queries, no vectors for a document's
+punctuation.
+"""
+
+from __future__ import annotations
+
+import string
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from memstore.encoders import DocumentText, EncoderIdentity, QueryVectors
+from memstore.encoders.checkpoints import (
+    check_backbone,
+    check_checkpoint,
+    checkpoint_fingerprint,
+    fetch_checkpoint,
+)
+from memstore.encoders.surrogates import replace_surrogates
+from memstore.errors import EncoderUnavailable
+from memstore.maxsim import TokenVectors
+
+BATCH: Final = 16
+# Documents sorted by length within one window; the results of a window are held twice.
+WINDOW: Final = 1024
+
+
+class ColBERTEncoder:
+    """A trained late-interaction model; every query token counts the same, and context is ignored.
+
+    Everything that decides a vector (prefixes, lengths, dimension, expansion, skiplist) is read
+    from the loaded model and reported in `identity`. Computes in float32 on every device.
+
+    Args:
+        checkpoint: hub id or folder.
+        name: what `identity.name` says; by default the hub id or folder.
+        device: 'auto' (CUDA where there is one), 'cpu', 'cuda', 'cuda:1'.
+
+    Raises:
+        EncoderUnavailable: not found, unreachable, incomplete, or no ColBERT checkpoint.
+    """
+
+    def __init__(
+        self, checkpoint: str | Path, *, name: str | None = None, device: str = "auto"
+    ) -> None:
+        folder = checkpoint if isinstance(checkpoint, Path) else fetch_checkpoint(checkpoint)
+        check_checkpoint(folder)
+        self._model = _load(folder, device)
+        # Tokenizers keep truncation as state, so that one call at a time may use the model.
+        self._lock = threading.Lock()
+        self._identity = self._identify(name or str(checkpoint), folder)
+
+    def _identify(self, name: str, folder: Path) -> EncoderIdentity:
+        transformer = self._model[0]
+        expansion = transformer.query_expansion
+        longest = int(self._model.max_seq_length)
+        query_length = (expansion or {}).get("length") or transformer.query_length or longest
+        mask = next((part for part in self._model if hasattr(part, "skiplist_words")), None)
+        skiplist = list(mask.skiplist_words) if mask is not None else []
+        return EncoderIdentity(
+            name=name,
+            fingerprint=checkpoint_fingerprint(folder),
+            dim=int(self._model.get_embedding_dimension()),
+            document_length=int(transformer.document_length or longest),
+            query_length=int(query_length),
+            options={
+                "query_prefix": self._model.prompts.get("query") or "",
+                "document_prefix": self._model.prompts.get("document") or "",
+                "query_expansion": None if expansion is None else str(expansion["strategy"]),
+                "attend_to_expansion": bool(expansion and expansion["attend"]),
+                "skiplist": "punctuation" if skiplist == list(string.punctuation) else skiplist,
+            },
+        )
+
+    @property
+    def identity(self) -> EncoderIdentity:
+        return self._identity
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """Character span of each token of the text: no special tokens, no prefix, no truncation."""
+        with self._lock:
+            encoding = self._model.tokenizer(
+                replace_surrogates(text),
+                add_special_tokens=False,
+                truncation=False,
+                return_offsets_mapping=True,
+                verbose=False,
+            )
+        return [(int(start), int(end)) for start, end in encoding["offset_mapping"]]
+
+    def encode_documents(
+        self,
+        documents: Sequence[DocumentText],
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[TokenVectors]:
+        """Encode documents, in the order given; longer ones are cut at the document length."""
+        results: list[TokenVectors] = []
+        for start in range(0, len(documents), WINDOW):
+            texts = [replace_surrogates(document.text) for document in documents[start:][:WINDOW]]
+            with self._lock:
+                vectors = self._model.encode_document(
+                    texts, batch_size=BATCH, convert_to_numpy=True, show_progress_bar=False
+                )
+            results += [np.ascontiguousarray(rows, dtype=np.float32) for rows in vectors]
+            if progress is not None:
+                progress(len(texts))
+        return results
+
+    def encode_queries(self, texts: Sequence[str]) -> list[QueryVectors]:
+        """Encode queries, in the order given, expanded as the model was trained."""
+        if not texts:
+            return []
+        cleaned = [replace_surrogates(text) for text in texts]
+        with self._lock:
+            encoded = self._model.encode_query(
+                cleaned, batch_size=BATCH, output_value=None, show_progress_bar=False
+            )
+            lengths = [self._query_tokens(text) for text in cleaned]
+        results = []
+        for features, length in zip(encoded, lengths, strict=True):
+            kept = features["attention_mask"].bool()
+            vectors = features["token_embeddings"][kept].float().cpu().numpy()
+            ids = features["input_ids"][kept].tolist()
+            results.append(
+                QueryVectors(
+                    vectors=np.ascontiguousarray(vectors, dtype=np.float32),
+                    factors=np.ones(len(vectors), dtype=np.float32),
+                    contrast=False,
+                    tokens=tuple(self._model.tokenizer.convert_ids_to_tokens(ids)),
+                    truncated=length > self._identity.query_length,
+                )
+            )
+        return results
+
+    def _query_tokens(self, text: str) -> int:
+        """Tokens of a query with its prefix and special tokens, before it is cut."""
+        prefix = self._model.prompts.get("query") or ""
+        ids = self._model.tokenizer(prefix + text, truncation=False, verbose=False)["input_ids"]
+        return len(ids)
+
+
+def _load(folder: Path, device: str) -> Any:  # a MultiVectorEncoder; the library is imported late
+    import torch
+    from sentence_transformers import MultiVectorEncoder
+
+    from memstore.encoders.bert_torch import choose_device
+
+    chosen = choose_device(device)
+    try:
+        with _no_progress_bars():
+            model = MultiVectorEncoder(
+                str(folder),
+                device=str(chosen),
+                local_files_only=True,
+                trust_remote_code=False,
+                # Half-precision checkpoints are read into float32: see the class.
+                model_kwargs={"dtype": torch.float32},
+            )
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise EncoderUnavailable(
+            f"The ColBERT checkpoint in {folder} cannot be loaded: {reason}.\n"
+            "Use a folder that `hf download` wrote completely; models that need code of their own "
+            "(trust_remote_code) are not supported."
+        ) from error
+    backbone: Any = model[0].auto_model
+    expected = {name: tuple(value.shape) for name, value in backbone.named_parameters()}
+    check_backbone(folder, expected)
+    model.eval()
+    return model
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """transformers draws a bar while it loads weights, even where stderr is no terminal."""
+    from transformers.utils import logging as untyped
+
+    logging: Any = untyped
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

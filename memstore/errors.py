@@ -1,0 +1,65 @@
+"""Every error memstore raises on purpose.
+
+    MemstoreError
+    ├── BadInput              an argument, file line or filter that cannot be accepted
+    │   └── MemoryNotFound    no memory has this id or key
+    ├── StoreNotFound         no store at this path
+    ├── StoreLocked           another process kept the write lock longer than the wait
+    ├── StoreUnwritable       the disk is full, the medium read-only, or I/O failed
+    ├── SchemaTooNew          the store was written by a newer memstore
+    ├── IndexDamaged          stored vectors or rows contradict each other
+    ├── EncoderMismatch       the store's vectors come from another encoder
+    ├── EncoderUnavailable    the encoder's weights cannot be loaded
+    ├── MissingExtra          an optional package is not installed
+    └── ServiceError          a hosted service failed
+
+Each message says what happened, with its values, then what to do.
+"""
+
+
+class MemstoreError(Exception):
+    """Anything memstore refuses or cannot do; catch this to catch all of them."""
+
+
+class BadInput(MemstoreError):
+    """The input cannot be accepted; the store is as it was before the call."""
+
+
+class MemoryNotFound(BadInput):
+    """No memory has the given id or key, or it was forgotten."""
+
+
+class StoreNotFound(MemstoreError):
+    """There is no store at the path, and it was not to be created."""
+
+
+class StoreLocked(MemstoreError):
+    """Another process held the write lock for longer than the configured wait."""
+
+
+class StoreUnwritable(MemstoreError):
+    """The operating system refused a read or write: full disk, permissions, failing medium."""
+
+
+class SchemaTooNew(MemstoreError):
+    """The store's schema is newer than this version of memstore."""
+
+
+class IndexDamaged(MemstoreError):
+    """Stored vectors and rows contradict each other; `verify` lists what is wrong."""
+
+
+class EncoderMismatch(MemstoreError):
+    """The store holds the vectors of one encoder and another one was asked for."""
+
+
+class EncoderUnavailable(MemstoreError):
+    """An encoder is unknown, or its weights are missing, altered or unreachable."""
+
+
+class MissingExtra(MemstoreError):
+    """An optional dependency that this call needs is not installed."""
+
+
+class ServiceError(MemstoreError):
+    """A hosted service answered with an error or not at all."""

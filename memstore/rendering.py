@@ -1,0 +1,55 @@
+"""Hits as text for a prompt, in three styles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+from xml.sax.saxutils import escape, quoteattr
+
+from memstore.errors import BadInput
+from memstore.times import iso
+
+if TYPE_CHECKING:
+    from memstore.types import Hit
+
+RenderStyle = Literal["text", "markdown", "xml"]
+
+
+def render_hits(hits: Sequence[Hit], style: RenderStyle) -> str:
+    """Return one block of text with a line or element per hit.
+
+    Line breaks inside a passage become spaces in `text` and `markdown`, so that recalled text
+    cannot pass itself off as another hit; in `xml` it is escaped.
+
+    Raises:
+        BadInput: the style is unknown.
+    """
+    if style == "text":
+        return "\n".join(f"[{hit.rank}] {_line(hit)}" for hit in hits)
+    if style == "markdown":
+        return "\n".join(f"{hit.rank}. {_line(hit)}" for hit in hits)
+    if style == "xml":
+        body = "\n".join(_element(hit) for hit in hits)
+        return f"<memories>\n{body}\n</memories>" if hits else "<memories/>"
+    raise BadInput(f"Render style {style!r} is unknown. Use text, markdown or xml.")
+
+
+def _line(hit: Hit) -> str:
+    notes = [text for text in (_when(hit), hit.memory.source) if text]
+    suffix = f" ({', '.join(notes)})" if notes else ""
+    title = f"{hit.memory.title}: " if hit.memory.title else ""
+    return " ".join(f"{title}{hit.passage.text}".split()) + suffix
+
+
+def _element(hit: Hit) -> str:
+    attributes = {"rank": str(hit.rank), "id": hit.memory.id, "time": _when(hit)}
+    if hit.memory.source:
+        attributes["source"] = hit.memory.source
+    if hit.memory.title:
+        attributes["title"] = hit.memory.title
+    written = " ".join(f"{name}={quoteattr(value)}" for name, value in attributes.items())
+    return f"<memory {written}>{escape(hit.passage.text)}</memory>"
+
+
+def _when(hit: Hit) -> str:
+    return iso(hit.memory.occurred_at or hit.memory.recorded_at)

@@ -1,0 +1,69 @@
+"""Raw semantic scores to log-odds of relevance, in nats."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Calibration(Protocol):
+    """Maps raw scores to log-odds. Strictly increasing, so the order never changes."""
+
+    def __call__(
+        self, scores: NDArray[np.float64], *, mean: float, memories: int, query_tokens: int
+    ) -> NDArray[np.float64]:
+        """Return log-odds in nats, one per score.
+
+        Args:
+            scores: (candidates,), raw.
+            mean: mean raw score over the searched namespace.
+            memories: number of memories in the searched namespace.
+            query_tokens: number of query vectors.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class ContrastCalibration:
+    """`L = bias + (s - mean) * (slope + slope_ln_tokens * ln n_q) + slope_ln_memories * ln N`.
+
+    The slope grows with the query's length, and the prior falls with the size of the namespace;
+    one slope for all left an expected calibration error of .02 to .06, this form .003 to .018.
+    """
+
+    bias: float
+    slope: float
+    slope_ln_tokens: float
+    slope_ln_memories: float
+
+    def __call__(
+        self, scores: NDArray[np.float64], *, mean: float, memories: int, query_tokens: int
+    ) -> NDArray[np.float64]:
+        slope = self.slope + self.slope_ln_tokens * math.log(max(query_tokens, 1))
+        prior = self.bias + self.slope_ln_memories * math.log(max(memories, 1))
+        return prior + (scores - mean) * slope
+
+
+# fitted on four development sets for the bundled 128-dimension head
+_SHIPPED: dict[str, Calibration] = {
+    "minilm": ContrastCalibration(
+        bias=-0.944, slope=4.622, slope_ln_tokens=3.942, slope_ln_memories=-0.916
+    ),
+}
+
+
+def calibration_for(encoder: str) -> Calibration | None:
+    """Return the shipped calibration of an encoder; None when it was never fitted."""
+    return _SHIPPED.get(encoder)
+
+
+def probability(nats: float) -> float:
+    """Return the probability of log-odds.
+
+    >>> probability(0.0)
+    0.5
+    """
+    return 1.0 / (1.0 + math.exp(-nats)) if nats >= 0 else 1.0 - 1.0 / (1.0 + math.exp(nats))

@@ -1,0 +1,48 @@
+"""The one pass: `z = L + M tanh(A / M)`, with A the weighted sum of the components."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from memstore.scoring.components import Values
+from memstore.scoring.profiles import Profile
+
+COMPONENTS = ("currency", "trust", "entity", "importance")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Adjustment:
+    """Scores and what they are made of; arrays are (candidates,), in nats.
+
+    `parts[name]` is what the component adds after the cap; the parts and the semantic log-odds
+    sum to `scores`.
+    """
+
+    scores: Values
+    parts: dict[str, Values]
+
+
+def adjust(semantic: Values, components: dict[str, Values], profile: Profile) -> Adjustment:
+    """Add the components to semantic log-odds, bounded by the profile's cap M.
+
+    A memory more than 2M nats less relevant than another can never pass it. With M = 0, or all
+    components neutral, the scores are the semantic ones bit for bit. A row's result depends on
+    that row alone.
+
+    Args:
+        semantic: calibrated log-odds, in nats, finite.
+        components: one array per name in COMPONENTS.
+    """
+    if profile.cap == 0.0:
+        return Adjustment(semantic, {name: np.zeros(len(semantic)) for name in COMPONENTS})
+    weighted = {name: getattr(profile, name) * components[name] for name in COMPONENTS}
+    total = np.zeros(len(semantic))
+    for name in COMPONENTS:
+        total = total + weighted[name]
+    ratio = total / profile.cap
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = np.where(np.abs(total) < 1e-12, 1.0, np.tanh(ratio) / ratio)
+    parts = {name: values * scale for name, values in weighted.items()}
+    return Adjustment(semantic + profile.cap * np.tanh(ratio), parts)

@@ -1,0 +1,70 @@
+"""How much time, trust, entities and importance may add to relevance: named sets of weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from memstore.errors import BadInput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """Weights in nats per unit of a component, `cap` in nats, `half_life_days` of currency.
+
+    With cap 0 the order is the semantic order, whatever the weights.
+    """
+
+    name: str
+    currency: float
+    trust: float
+    entity: float
+    importance: float
+    cap: float
+    half_life_days: float = 365.0
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile(name="semantic", currency=0.0, trust=0.0, entity=0.0, importance=0.0, cap=0.0),
+        Profile(name="balanced", currency=0.25, trust=0.5, entity=0.5, importance=0.5, cap=1.0),
+        Profile(
+            name="recent",
+            currency=1.5,
+            trust=0.5,
+            entity=0.5,
+            importance=0.5,
+            cap=2.0,
+            half_life_days=90.0,
+        ),
+        Profile(name="trusted", currency=0.25, trust=1.5, entity=0.5, importance=0.5, cap=2.0),
+    )
+}
+WEIGHTS = tuple(field.name for field in dataclasses.fields(Profile) if field.name != "name")
+
+
+def resolve(name: str, weights: Mapping[str, Any] | None = None) -> Profile:
+    """Return a profile by name, with some of its weights replaced.
+
+    Raises:
+        BadInput: unknown profile or weight (lists the known ones), or a weight that is negative,
+            not finite or not a number.
+    """
+    if name not in PROFILES:
+        raise BadInput(f"Profile {name!r} is unknown. Known: {', '.join(PROFILES)}.")
+    profile = PROFILES[name]
+    if not weights:
+        return profile
+    for weight, value in weights.items():
+        if weight not in WEIGHTS:
+            raise BadInput(f"Weight {weight!r} is unknown. Known: {', '.join(WEIGHTS)}.")
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not 0 <= value < float("inf"):
+            raise BadInput(f"Weight {weight!r} is {value!r}; give a finite number of at least 0.")
+    if weights.get("half_life_days") == 0:
+        raise BadInput("half_life_days is 0; give a positive number of days.")
+    changed = {weight: float(value) for weight, value in weights.items()}
+    return dataclasses.replace(profile, name=f"{name}+weights", **changed)

@@ -1,0 +1,45 @@
+"""Every default, with its unit and its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DEFAULT_STORE = "agent.mem"
+DEFAULT_ENCODER = "minilm"
+DEFAULT_NAMESPACE = "default"
+DEFAULT_PROFILE = "balanced"
+DEFAULT_LIMIT = 10
+
+MAX_NAMESPACE_CHARACTERS = 512
+MAX_KEY_CHARACTERS = 1024
+MAX_TEXT_CHARACTERS = 64 * 1024 * 1024  # far above any document; below SQLite's own limit
+MAX_LIMIT = 10_000  # beyond this `list` with a cursor is the right call
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a store behaves in this process. Nothing here changes what is already stored."""
+
+    lock_timeout: float = 30.0
+    """Seconds a writer waits for another one. Ingest commits take well under a second each."""
+
+    batch_size: int = 64
+    """Memories per transaction of an ingest: what a kill can cost, and what is sorted by length."""
+
+    extractor: str = "rules"
+    """Entity extractor: `rules`, or `spacy:NAME_OR_PATH` for rules and that pipeline together."""
+
+    session_context: int = 2
+    """Preceding memories of a session read together with a new one (offline-encoder measure)."""
+
+    overlap_tokens: int = 32
+    """Tokens two neighbouring passages of a long text share: about one sentence."""
+
+    passage_tokens: int = 256
+    """Most tokens a passage may have; the encoder's document length bounds it further."""
+
+    candidates: int = 100
+    """Memories that enter the cognitive pass per query (at least four times the limit)."""
+
+    query_cache: int = 256
+    """Encoded queries kept in memory: about 8 kB each."""

@@ -1,0 +1,261 @@
+"""Changing and forgetting stored memories."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, and_, select
+
+from memstore.catalog import links, log, memories, vectors
+from memstore.catalog.engine import reading, writing
+from memstore.catalog.filters import compile_filter
+from memstore.catalog.sql import among
+from memstore.catalog.tables import memory
+from memstore.entities import canonical, lowercase_words, memory_entities
+from memstore.errors import BadInput, MemoryNotFound, StoreLocked
+from memstore.store import drafts
+from memstore.store.opening import OpenStore
+from memstore.store.writing import Written, encode
+from memstore.types import ForgetReport, Memory
+
+# what `update` may change: name → check, and the columns it decides
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "text": drafts.check_text,
+    "title": lambda value: drafts.check_string(value, "title"),
+    "metadata": drafts.check_metadata,
+    "occurred_at": lambda value: drafts.check_time(value, "occurred_at"),
+    "valid_from": lambda value: drafts.check_time(value, "valid_from"),
+    "valid_to": lambda value: drafts.check_time(value, "valid_to"),
+    "half_life": drafts.check_half_life,
+    "confidence": drafts.check_confidence,
+    "importance": lambda value: drafts.check_number(value, "importance", -1.0, 1.0),
+    "source": lambda value: drafts.check_string(value, "source"),
+    "entities": drafts.check_entities,
+}
+
+
+def one(connection: Connection, memory_id: str) -> tuple[int, Memory]:
+    """Return row and memory of an id.
+
+    Raises:
+        MemoryNotFound: no live memory has it.
+    """
+    found = memories.load(connection, and_(memories.live, memory.c.id == memory_id))
+    for row, item in found.items():
+        return row, item
+    raise MemoryNotFound(
+        f"There is no memory {memory_id!r}: it was never stored here, or it was forgotten. "
+        "List what there is: memstore list"
+    )
+
+
+def update(opened: OpenStore, memory_id: str, changes: Mapping[str, Any], *, now: int) -> Memory:
+    """Change a memory's fields; a new text or title is encoded anew. Its id stays.
+
+    Raises:
+        MemoryNotFound: no live memory has the id.
+        BadInput: an unknown field, or a value `add` would refuse too.
+    """
+    opened.check_writable()
+    for name in changes:
+        if name not in _CHECKS:
+            raise BadInput(f"{name!r} cannot be updated. What can: {', '.join(_CHECKS)}.")
+    checked = {name: _CHECKS[name](value) for name, value in changes.items()}
+    with reading(opened.engine, opened.path) as connection:
+        row, before = one(connection, memory_id)
+        written = Written(
+            checked.get("text", before.text),
+            checked.get("title", before.title),
+            memories.context_of(connection, row, opened.settings.session_context),
+        )
+        speaker, given = links.given_names(connection, row)
+        participants = (
+            set()
+            if before.session is None
+            else links.session_speakers(connection, _namespace(connection, before), before.session)
+        )
+    reencode = (written.text, written.title) != (before.text, before.title)
+    relink = "entities" in checked or written.text != before.text
+    passages = encode(opened, [written])[0] if reencode else ()
+    found = (
+        memory_entities(
+            written.text,
+            extractor=opened.extractor,
+            speaker=speaker,
+            given=checked.get("entities", given),
+            participants=participants,
+            common_words=lowercase_words(written.text),
+        )
+        if relink
+        else ()
+    )
+    with writing(opened.engine, opened.path) as connection:
+        row, current = one(connection, memory_id)
+        if current != before:
+            raise BadInput(
+                f"Memory {memory_id} was changed by someone else during this call. Read it again "
+                "and repeat the change."
+            )
+        columns = _columns(connection, checked, before)
+        if columns:
+            memories.update_memory(connection, row, **columns)
+        if reencode:
+            vectors.delete_passages(connection, [row])
+            vectors.insert_passages(connection, row, passages)
+        if relink:
+            namespace = _namespace(connection, before)
+            links.unlink_entities(connection, row, namespace)
+            links.link_entities(connection, row, namespace, found)
+        _, after = one(connection, memory_id)
+        if after != before:
+            payload = {
+                name: [_plain(getattr(before, name)), _plain(getattr(after, name))]
+                for name in checked
+                if getattr(before, name) != getattr(after, name)
+            }
+            log.append_event(connection, memory_id, "update", now=now, payload=payload)
+        return after
+
+
+def _columns(connection: Connection, checked: Mapping[str, Any], before: Memory) -> dict[str, Any]:
+    columns = {
+        name: value
+        for name, value in checked.items()
+        if name in ("text", "title", "metadata", "valid_from", "valid_to", "importance")
+    }
+    if "half_life" in checked:
+        columns["half_life_s"] = checked["half_life"]
+    if "confidence" in checked:
+        columns["alpha"], columns["beta"] = drafts.prior(checked["confidence"])
+    if "source" in checked:
+        columns["source_id"] = memories.source_id(connection, checked["source"])
+    if "occurred_at" in checked:
+        columns["occurred_at"] = checked["occurred_at"]
+    times = {
+        name: columns.get(name, drafts.check_time(getattr(before, name), name))
+        for name in ("occurred_at", "valid_from", "valid_to", "recorded_at")
+    }
+    drafts.check_interval(times["valid_from"], times["valid_to"])
+    columns["t_ref"] = next(
+        times[name]
+        for name in ("occurred_at", "valid_from", "recorded_at")
+        if times[name] is not None
+    )
+    return columns
+
+
+def _namespace(connection: Connection, item: Memory) -> int:
+    return memories.namespace_id(connection, item.namespace)
+
+
+def _plain(value: Any) -> Any:
+    """Return a field's value as JSON can hold it."""
+    return json.loads(json.dumps(value, default=str))
+
+
+def forget(
+    opened: OpenStore,
+    ids: str | Sequence[str] | None,
+    *,
+    where: Mapping[str, Any] | None,
+    namespace: str,
+    purge: bool,
+    dry_run: bool,
+    now: int,
+) -> ForgetReport:
+    """Take memories out of every result; with `purge` also out of every file.
+
+    A forgotten memory keeps its row as a tombstone, without vectors and entities; a purged one
+    leaves its id in the event log and nothing else.
+
+    Raises:
+        MemoryNotFound: one of the ids is not there; nothing was forgotten.
+        StoreLocked: purged, but other processes that read keep the old bytes in the write-ahead
+            log; run it again when they are done.
+    """
+    if not dry_run:
+        opened.check_writable()
+    if (ids is None) == (where is None):
+        raise BadInput("Say which memories to forget: either ids or where={...}.")
+    wanted = [ids] if isinstance(ids, str) else ids
+    condition = compile_filter(where, canonical=canonical) if wanted is None else None
+    transaction = reading if dry_run else writing
+    with transaction(opened.engine, opened.path) as connection:
+        if wanted is not None:
+            rows = _rows_of(connection, wanted, forgotten_too=purge)
+        else:
+            assert condition is not None
+            scope = memories.namespaces_under(connection, namespace)
+            rows = memories.matching_rows(
+                connection, and_(among(memory.c.namespace_id, scope), condition)
+            )
+        named = connection.execute(
+            select(memory.c.row, memory.c.id, memory.c.namespace_id, memory.c.forgotten_at)
+            .where(among(memory.c.row, rows))
+            .order_by(memory.c.row)
+        ).all()
+        report = ForgetReport(
+            ids=tuple(item.id for item in named), purged=purge and not dry_run, dry_run=dry_run
+        )
+        if dry_run:
+            return report
+        vectors.delete_passages(connection, rows)
+        for item in named:
+            links.unlink_entities(connection, item.row, item.namespace_id)
+        if purge:
+            memories.delete_memories(connection, rows)
+            log.erase_events(connection, report.ids)
+        for item in named:
+            if not purge:
+                memories.update_memory(connection, item.row, forgotten_at=now)
+            log.append_event(connection, item.id, "purge" if purge else "forget", now=now)
+    if purge:
+        _rewrite(opened)  # outside the transaction: VACUUM begins its own
+    return report
+
+
+def _rows_of(connection: Connection, ids: Sequence[str], *, forgotten_too: bool) -> list[int]:
+    condition = among(memory.c.id, ids)
+    if not forgotten_too:
+        condition = and_(memories.live, condition)
+    found = {
+        row.id: row.row
+        for row in connection.execute(select(memory.c.id, memory.c.row).where(condition))
+    }
+    # purging again what is purged already finishes an erasure that other readers held up
+    gone = log.purged(connection, ids) if forgotten_too else set()
+    missing = [id_ for id_ in ids if id_ not in found and id_ not in gone]
+    if missing:
+        raise MemoryNotFound(
+            f"There is no memory {missing[0]!r}"
+            + (f" (and {len(missing) - 1} more of the ids are unknown)" if missing[1:] else "")
+            + ". Nothing was forgotten."
+        )
+    return list(found.values())
+
+
+def _rewrite(opened: OpenStore) -> None:
+    """Leave no old page behind: write the database anew and empty the write-ahead log."""
+    raw = opened.engine.raw_connection()
+    try:
+        driver = raw.driver_connection
+        assert driver is not None
+        try:
+            driver.execute("VACUUM")
+            busy = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            raise _still_read(opened) from error
+        if busy:
+            raise _still_read(opened)
+    finally:
+        raw.close()
+
+
+def _still_read(opened: OpenStore) -> StoreLocked:
+    return StoreLocked(
+        f"The memories are gone from {opened.path} for good, but another process still reads it, "
+        "so old pages stay in the write-ahead log. Close it there and run the same purge again."
+    )

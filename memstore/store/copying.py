@@ -1,0 +1,375 @@
+"""Backups, exports and imports: the store's content leaving and entering whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from memstore.catalog import links, log, memories, vectors
+from memstore.catalog.engine import DATABASE, reading, writing
+from memstore.catalog.memories import MemoryRow
+from memstore.catalog.tables import SCHEMA_VERSION, memory, source
+from memstore.entities import EntityLink
+from memstore.errors import BadInput, StoreUnwritable
+from memstore.store import drafts
+from memstore.store.opening import OpenStore
+from memstore.store.writing import Written, encode
+from memstore.times import from_microseconds, iso
+from memstore.types import ImportReport
+
+_FORMAT = "memstore-export"
+_FORMAT_VERSION = 1
+_BATCH = 128
+_TIMES = ("recorded_at", "occurred_at", "valid_from", "valid_to", "expired_at", "observed_at")
+
+
+def backup(opened: OpenStore, destination: str | os.PathLike[str]) -> Path:
+    """Copy the store, while others read and write it, to a folder that does not exist yet.
+
+    Raises:
+        BadInput: the destination exists.
+        StoreUnwritable: it cannot be written.
+    """
+    target = Path(destination)
+    if target.exists():
+        raise BadInput(f"{target} exists already. Give the path of a new folder.")
+    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
+    try:
+        partial.mkdir(mode=0o700, parents=True)
+        with (
+            closing(opened.engine.raw_connection()) as raw,
+            closing(sqlite3.connect(partial / DATABASE)) as copy,
+        ):
+            driver = raw.driver_connection
+            assert driver is not None
+            driver.backup(copy)
+        _sync(partial / DATABASE)
+        _sync(partial)
+        partial.rename(target)  # whoever sees the folder sees a whole store
+    except (OSError, sqlite3.Error) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise StoreUnwritable(f"The backup to {target} failed: {error}.") from error
+    return target
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def export(opened: OpenStore, destination: str | os.PathLike[str]) -> int:
+    """Write every live memory with its history as JSONL and return their number.
+
+    The first line names the format, the schema and the encoder; then one memory per line. The file
+    appears whole or not at all.
+    """
+    target = Path(destination)
+    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
+    try:
+        with (
+            partial.open("x", encoding="utf-8") as out,
+            reading(opened.engine, opened.path) as connection,
+        ):
+            header = {
+                "format": _FORMAT,
+                "version": _FORMAT_VERSION,
+                "schema": SCHEMA_VERSION,
+                "encoder": opened.identity.name,
+            }
+            out.write(json.dumps(header) + "\n")
+            count = 0
+            for item in _exported(connection):
+                out.write(json.dumps(item, ensure_ascii=False) + "\n")
+                count += 1
+            out.flush()
+            os.fsync(out.fileno())
+        partial.replace(target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StoreUnwritable(f"The export to {target} failed: {error.strerror}.") from error
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    return count
+
+
+def _exported(connection: Connection) -> Iterator[dict[str, Any]]:
+    paths = memories.namespaces_under(connection, "*")
+    names: dict[int, str] = {
+        row.id: row.name for row in connection.execute(select(source.c.id, source.c.name))
+    }
+    rows = connection.execute(select(memory).where(memories.live).order_by(memory.c.row))
+    for row in rows:
+        times = {
+            name: None if (value := getattr(row, name)) is None else iso(from_microseconds(value))
+            for name in _TIMES
+        }
+        yield {
+            "id": row.id,
+            "namespace": paths[row.namespace_id],
+            "key": row.key,
+            "session": row.session,
+            "title": row.title,
+            "text": row.text,
+            "metadata": json.loads(row.metadata),
+            "source": None if row.source_id is None else names[row.source_id],
+            **times,
+            "superseded_by": row.superseded_by,
+            "half_life_seconds": row.half_life_s,
+            "alpha": row.alpha,
+            "beta": row.beta,
+            "importance": row.importance,
+            "content_hash": row.content_hash,
+            "entities": [
+                {
+                    "canon": link.canon,
+                    "display": link.display,
+                    "label": link.label,
+                    "role": link.role,
+                }
+                for link in links.links_of(connection, row.row)
+            ],
+            "events": [
+                {
+                    "verb": item.verb,
+                    "at": iso(item.at),
+                    "recorded_at": iso(item.recorded_at),
+                    "source": item.source,
+                    "details": dict(item.details),
+                }
+                for item in log.history(connection, row.id)
+            ],
+        }
+
+
+def import_(opened: OpenStore, path: str | os.PathLike[str], *, now: int) -> ImportReport:
+    """Store the memories of an export under their own ids and times, with their history.
+
+    Memories whose id is there already stay as they are. Batches are transactions: an interrupted
+    import goes on when it is run again.
+
+    Raises:
+        BadInput: not an export, or a line of it is damaged; batches before it are stored.
+    """
+    opened.check_writable()
+    added = unchanged = 0
+    batch: list[dict[str, Any]] = []
+    for item in _lines(Path(path)):
+        batch.append(item)
+        if len(batch) == _BATCH:
+            added += _import_batch(opened, batch, now)
+            unchanged += len(batch)
+            batch = []
+    if batch:
+        added += _import_batch(opened, batch, now)
+        unchanged += len(batch)
+    return ImportReport(added=added, unchanged=unchanged - added)
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        with path.open(encoding="utf-8") as lines:
+            header = _object(lines.readline(), path, 1)
+            if header.get("format") != _FORMAT or header.get("version") != _FORMAT_VERSION:
+                raise BadInput(
+                    f"{path} is no memstore export of version {_FORMAT_VERSION}. To store plain "
+                    f"JSONL use:\n    memstore ingest {path}"
+                )
+            for number, line in enumerate(lines, start=2):
+                if line.strip():
+                    yield _object(line, path, number)
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is not UTF-8: {error}.") from error
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _object(line: str, path: Path, number: int) -> dict[str, Any]:
+    try:
+        item = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise BadInput(f"{path}:{number}: not a JSON object: {error}.") from error
+    if not isinstance(item, dict):
+        raise BadInput(f"{path}:{number}: not a JSON object.")
+    return {**item, "place": f"{path}:{number}"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Imported:
+    row: MemoryRow
+    namespace: str
+    source: str | None
+    expired_at: int | None
+    observed_at: int | None
+    links: tuple[EntityLink, ...]
+    events: tuple[Mapping[str, Any], ...]
+
+
+def _import_batch(opened: OpenStore, batch: list[dict[str, Any]], now: int) -> int:
+    checked = [_checked(item) for item in batch]
+    with reading(opened.engine, opened.path) as connection:
+        known = memories.known_ids(connection, [item.row.id for item in checked])
+        new = [item for item in checked if item.row.id not in known]
+        contexts = _contexts(connection, new, opened.settings.session_context)
+    if not new:
+        return 0
+    encoded = encode(
+        opened,
+        [
+            Written(item.row.text, item.row.title, context)
+            for item, context in zip(new, contexts, strict=True)
+        ],
+    )
+    with writing(opened.engine, opened.path) as connection:
+        known = memories.known_ids(connection, [item.row.id for item in new])
+        for item, passages in zip(new, encoded, strict=True):
+            if item.row.id not in known:
+                _insert(connection, item, passages, now)
+    return len(new)
+
+
+def _contexts(connection: Connection, items: list[_Imported], count: int) -> list[tuple[str, ...]]:
+    """Return the texts before each memory in its session: exports keep the stored order."""
+    recent: dict[tuple[str, str], list[str]] = {}
+    contexts: list[tuple[str, ...]] = []
+    for item in items:
+        if item.row.session is None or count == 0:
+            contexts.append(())
+            continue
+        place = (item.namespace, item.row.session)
+        if place not in recent:
+            namespace = memories.find_namespace(connection, item.namespace)
+            recent[place] = (
+                []
+                if namespace is None
+                else memories.session_tail(connection, namespace, item.row.session, count)
+            )
+        contexts.append(tuple(recent[place][-count:]))
+        recent[place].append(item.row.text)
+    return contexts
+
+
+def _checked(item: dict[str, Any]) -> _Imported:
+    """Return an exported memory, checked like a new one."""
+    try:
+        return _imported(item)
+    except BadInput as error:
+        raise BadInput(f"{item['place']}: {error}") from error
+    except (TypeError, KeyError, AttributeError) as error:
+        raise BadInput(f"{item['place']}: not as export writes it: {error!r}.") from error
+
+
+def _imported(item: dict[str, Any]) -> _Imported:
+    given = (
+        *("text", "namespace", "key", "session", "title", "source", "metadata"),
+        *("occurred_at", "valid_from", "valid_to"),
+    )
+    draft = drafts.draft(
+        {name: item.get(name) for name in given} | {"importance": item.get("importance", 0.0)}
+    )
+    times = {name: drafts.check_time(item.get(name), name) for name in _TIMES}
+    recorded_at = times["recorded_at"]
+    id_ = drafts.check_string(item.get("id"), "id", 64)
+    if id_ is None or recorded_at is None:
+        raise BadInput("id or recorded_at is missing.")
+    alpha = drafts.check_number(item.get("alpha"), "alpha", 0.0, 1e9)
+    beta = drafts.check_number(item.get("beta"), "beta", 0.0, 1e9)
+    if alpha + beta <= 0:
+        raise BadInput("alpha and beta are both 0.")
+    half_life = item.get("half_life_seconds")
+    row = MemoryRow(
+        id=id_,
+        namespace_id=0,  # known when it is stored
+        key=draft.key,
+        session=draft.session,
+        title=draft.title,
+        text=draft.text,
+        content_hash=drafts.check_string(item.get("content_hash"), "content_hash", 64)
+        or draft.content_hash,
+        metadata=draft.metadata,
+        source_id=None,
+        recorded_at=recorded_at,
+        occurred_at=draft.occurred_at,
+        valid_from=draft.valid_from,
+        valid_to=draft.valid_to,
+        half_life_s=None
+        if half_life is None
+        else drafts.check_half_life(timedelta(seconds=half_life)),
+        alpha=alpha,
+        beta=beta,
+        importance=draft.importance,
+        t_ref=next(
+            time
+            for time in (draft.occurred_at, draft.valid_from, times["observed_at"], recorded_at)
+            if time is not None
+        ),
+        superseded_by=drafts.check_string(item.get("superseded_by"), "superseded_by", 64),
+    )
+    return _Imported(
+        row=row,
+        namespace=draft.namespace,
+        source=draft.source,
+        expired_at=times["expired_at"],
+        observed_at=times["observed_at"],
+        links=tuple(_link(link) for link in item.get("entities", ())),
+        events=tuple(_event(entry) for entry in item.get("events", ())),
+    )
+
+
+def _link(item: Mapping[str, Any]) -> EntityLink:
+    if item["role"] not in ("speaker", "given", "extracted"):
+        raise BadInput(f"an entity has the role {item['role']!r}.")
+    canon = drafts.check_string(item["canon"], "an entity")
+    display = drafts.check_string(item["display"], "an entity")
+    if canon is None or display is None:
+        raise BadInput("an entity has no name.")
+    label = drafts.check_string(item.get("label"), "an entity's label")
+    return EntityLink(canon=canon, display=display, label=label, role=item["role"])
+
+
+def _event(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    verb = drafts.check_string(item["verb"], "an event's verb", 64)
+    details = json.loads(drafts.check_metadata(item.get("details")))
+    return {
+        "verb": verb,
+        "at": drafts.check_time(item["at"], "an event's time"),
+        "recorded_at": drafts.check_time(item["recorded_at"], "an event's time"),
+        "source": drafts.check_string(item.get("source"), "an event's source"),
+        "details": details,
+    }
+
+
+def _insert(connection: Connection, item: _Imported, passages: Any, now: int) -> None:
+    namespace = memories.namespace_id(connection, item.namespace)
+    source_id = memories.source_id(connection, item.source)
+    row = dataclasses.replace(item.row, namespace_id=namespace, source_id=source_id)
+    number = memories.insert_memory(connection, row)
+    memories.update_memory(
+        connection, number, expired_at=item.expired_at, observed_at=item.observed_at
+    )
+    vectors.insert_passages(connection, number, passages)
+    links.link_entities(connection, number, namespace, item.links)
+    for entry in item.events:
+        log.append_event(
+            connection,
+            row.id,
+            entry["verb"],
+            now=entry["recorded_at"],
+            at=entry["at"],
+            source_id=memories.source_id(connection, entry["source"]),
+            payload=entry["details"],
+        )
+    log.append_event(connection, row.id, "import", now=now)

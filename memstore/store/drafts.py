@@ -1,0 +1,244 @@
+"""What a caller gives becomes a draft: checked, normalised, ready to be stored. Nothing is written.
+
+Every rule about a single memory's fields is here, so that `add`, `ingest`, `update` and `import_`
+refuse the same things with the same words.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta, tzinfo
+from typing import Any
+
+from memstore.errors import BadInput
+from memstore.settings import MAX_KEY_CHARACTERS, MAX_NAMESPACE_CHARACTERS, MAX_TEXT_CHARACTERS
+from memstore.times import to_microseconds
+from memstore.types import NewMemory, When
+
+NEUTRAL_CONFIDENCE = 5.0
+_PRIOR_WEIGHT = 2.0  # alpha + beta of a memory without votes (cognitive-scoring, 7.1)
+_MAX_METADATA_CHARACTERS = 1024 * 1024
+_FIELDS = {field.name for field in dataclasses.fields(NewMemory)}
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A checked memory that is not stored yet; times in UTC microseconds."""
+
+    text: str
+    namespace: str
+    key: str | None
+    session: str | None
+    title: str | None
+    speaker: str | None
+    occurred_at: int | None
+    valid_from: int | None
+    valid_to: int | None
+    half_life_s: float | None
+    confidence: float | None
+    importance: float
+    source: str | None
+    metadata: str
+    entities: tuple[str, ...] | None
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 of everything the caller gave, the namespace apart."""
+        given = [
+            getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name != "namespace"
+        ]
+        written = json.dumps(given, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(written.encode()).hexdigest()
+
+    @property
+    def beta_posterior(self) -> tuple[float, float]:
+        """alpha and beta of the trust in it before anyone has voted."""
+        return prior(self.confidence)
+
+
+def prior(confidence: float | None) -> tuple[float, float]:
+    """Return alpha and beta of the trust in a memory before anyone has voted.
+
+    >>> prior(None), prior(8.0)
+    ((1.0, 1.0), (1.6, 0.4))
+    """
+    m0 = (NEUTRAL_CONFIDENCE if confidence is None else confidence) / 10.0
+    return _PRIOR_WEIGHT * m0, round(_PRIOR_WEIGHT * (1.0 - m0), 12)
+
+
+def draft(new: NewMemory | Mapping[str, Any] | str, *, timezone: tzinfo | None = None) -> Draft:
+    """Check one memory.
+
+    Raises:
+        BadInput: the first thing that is wrong with it, by name and value.
+    """
+    if isinstance(new, str):
+        new = NewMemory(text=new)
+    elif isinstance(new, Mapping):
+        unknown = [str(name) for name in new if name not in _FIELDS]
+        if unknown:
+            raise BadInput(
+                f"Unknown field {unknown[0]!r} of a memory. Known: {', '.join(sorted(_FIELDS))}."
+            )
+        if "text" not in new:
+            raise BadInput("A memory needs a text.")
+        new = NewMemory(**new)
+    elif not isinstance(new, NewMemory):
+        raise BadInput(f"A memory is a NewMemory, a mapping or a string; not {type(new).__name__}.")
+
+    text = check_text(new.text)
+    speaker = check_string(new.speaker, "speaker")
+    if speaker is not None and not text.startswith(f"{speaker}:"):
+        text = f"{speaker}: {text}"
+    valid_from = check_time(new.valid_from, "valid_from", timezone)
+    valid_to = check_time(new.valid_to, "valid_to", timezone)
+    check_interval(valid_from, valid_to)
+    return Draft(
+        text=text,
+        namespace=check_namespace(new.namespace),
+        key=check_string(new.key, "key", MAX_KEY_CHARACTERS),
+        session=check_string(new.session, "session", MAX_KEY_CHARACTERS),
+        title=check_string(new.title, "title", MAX_KEY_CHARACTERS),
+        speaker=speaker,
+        occurred_at=check_time(new.occurred_at, "occurred_at", timezone),
+        valid_from=valid_from,
+        valid_to=valid_to,
+        half_life_s=check_half_life(new.half_life),
+        confidence=check_confidence(new.confidence),
+        importance=check_number(new.importance, "importance", -1.0, 1.0),
+        source=check_string(new.source, "source"),
+        metadata=check_metadata(new.metadata),
+        entities=check_entities(new.entities),
+    )
+
+
+def check_text(text: Any, name: str = "text") -> str:
+    """Return the text, or say why it cannot be stored."""
+    if not isinstance(text, str):
+        raise BadInput(f"{name} is {type(text).__name__}; give a string.")
+    if not text.strip():
+        raise BadInput(f"{name} is empty. Give at least one visible character.")
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise BadInput(
+            f"{name} has {len(text):,} characters; the limit is {MAX_TEXT_CHARACTERS:,}. Split it."
+        )
+    _check_characters(text, name)
+    return text
+
+
+def check_string(value: Any, name: str, limit: int = MAX_KEY_CHARACTERS) -> str | None:
+    """Return an optional short string, or say why it cannot be stored."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise BadInput(f"{name} is {type(value).__name__}; give a string.")
+    if not value.strip():
+        raise BadInput(f"{name} is empty. Leave it out, or give it a value.")
+    if len(value) > limit:
+        raise BadInput(f"{name} has {len(value):,} characters; the limit is {limit:,}.")
+    _check_characters(value, name)
+    return value
+
+
+def _check_characters(value: str, name: str) -> None:
+    if "\0" in value:
+        raise BadInput(
+            f"{name} has a NUL character at position {value.index(chr(0))}. Remove it: "
+            "such text is usually binary data, or decoded with the wrong encoding."
+        )
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(
+            f"{name} has half of a surrogate pair at position {error.start}, which is no "
+            "character. Decode the text as UTF-8 with errors='replace'."
+        ) from error
+
+
+def check_namespace(value: Any, *, allow_all: bool = False) -> str:
+    """Return a namespace path, or say what is wrong with it; `*` only where reading allows it."""
+    path = check_string(value, "namespace", MAX_NAMESPACE_CHARACTERS)
+    if path is None:
+        raise BadInput("namespace is None. Leave it out for 'default'.")
+    if path == "*" and allow_all:
+        return path
+    if "*" in path or any(part.strip() in ("", ".", "..") for part in path.split("/")):
+        raise BadInput(
+            f"namespace {path!r} is not a path such as 'team/ana': parts between '/', none of them "
+            "empty, '.', '..' or with a '*'."
+        )
+    return path
+
+
+def check_time(value: When | None, name: str, timezone: tzinfo | None = None) -> int | None:
+    """Return UTC microseconds of an optional time."""
+    return None if value is None else to_microseconds(value, name=name, timezone=timezone)
+
+
+def check_interval(valid_from: int | None, valid_to: int | None) -> None:
+    """Refuse an interval that ends before it begins."""
+    if valid_from is not None and valid_to is not None and valid_to < valid_from:
+        raise BadInput("valid_to is before valid_from. Exchange them.")
+
+
+def check_number(value: Any, name: str, low: float, high: float) -> float:
+    """Return a finite number in [low, high]."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise BadInput(f"{name} is {value!r}; give a number from {low:g} to {high:g}.")
+    if not (math.isfinite(value) and low <= value <= high):
+        raise BadInput(f"{name} is {value!r}; it must be from {low:g} to {high:g}.")
+    return float(value)
+
+
+def check_confidence(value: Any) -> float | None:
+    """Return an optional confidence, 0 to 10."""
+    return None if value is None else check_number(value, "confidence", 0.0, 10.0)
+
+
+def check_half_life(value: Any) -> float | None:
+    """Return seconds; infinity for a memory that never ages."""
+    if value is None:
+        return None
+    if not isinstance(value, timedelta) or value <= timedelta(0):
+        raise BadInput(
+            f"half_life is {value!r}; give a positive timedelta, e.g. timedelta(days=90)."
+        )
+    return value.total_seconds()
+
+
+def check_metadata(value: Any) -> str:
+    """Return the metadata as JSON text with sorted keys."""
+    if value is None:
+        return "{}"
+    if not isinstance(value, Mapping):
+        raise BadInput(f"metadata is {type(value).__name__}; give a mapping of names to values.")
+    for name in value:
+        if not isinstance(name, str):
+            raise BadInput(f"metadata has the key {name!r}; JSON keys are strings.")
+    try:
+        written = json.dumps(dict(value), ensure_ascii=False, sort_keys=True, allow_nan=False)
+        written.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadInput(f"metadata cannot be written as JSON: {error}.") from error
+    if len(written) > _MAX_METADATA_CHARACTERS:
+        raise BadInput(
+            f"metadata takes {len(written):,} characters as JSON; the limit is "
+            f"{_MAX_METADATA_CHARACTERS:,}. Put long content into the text."
+        )
+    return written
+
+
+def check_entities(value: Any) -> tuple[str, ...] | None:
+    """Return the caller's entities; None lets the store extract them."""
+    if value is None:
+        return None
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise BadInput(f"entities is {value!r}; give a list of names.")
+    return tuple(check_string(name, "an entity") or "" for name in value)

@@ -1,0 +1,275 @@
+"""Files, folders and iterables become memories: read line by line, stored batch by batch.
+
+A batch is one transaction, and what is stored already is recognised by key and content: an ingest
+that was killed goes on where it stopped when it is run again, and adds nothing twice.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from memstore.errors import BadInput
+from memstore.settings import DEFAULT_NAMESPACE
+from memstore.store.drafts import Draft, check_namespace, draft
+from memstore.store.opening import OpenStore
+from memstore.store.writing import microseconds_now, store_drafts
+from memstore.types import IngestReport, LineError
+
+Source = str | PathLike[str] | Iterable[str | PathLike[str]] | Iterable[Mapping[str, Any]]
+
+FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".txt": "text", ".md": "markdown"}
+_MAX_LINE_BYTES = 80 * 1024 * 1024
+
+# JSONL field → field of a memory; everything else goes into its metadata
+_RENAMED = {"id": "key", "timestamp": "occurred_at", "scope": "namespace"}
+_KEPT = (
+    "text",
+    "key",
+    "title",
+    "occurred_at",
+    "namespace",
+    "session",
+    "source",
+    "speaker",
+    "confidence",
+    "importance",
+    "valid_from",
+    "valid_to",
+    "entities",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an input stood, for error messages. `line` is None for a whole file."""
+
+    file: str
+    line: int | None
+
+    def error(self, message: str) -> LineError:
+        return LineError(file=self.file, line=self.line, message=message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What inputs get that do not say it themselves."""
+
+    namespace: str = DEFAULT_NAMESPACE
+    source: str | None = None
+    timezone: tzinfo | None = None
+    format: str | None = None
+
+
+Item = tuple[Origin, Draft | LineError]
+
+
+def ingest(
+    opened: OpenStore,
+    source: Source,
+    *,
+    defaults: Defaults,
+    batch_size: int,
+    strict: bool,
+    progress: Callable[[IngestReport], None] | None,
+) -> IngestReport:
+    """Store what a source holds; see `MemoryStore.ingest`."""
+    opened.check_writable()
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise BadInput(f"batch_size is {batch_size!r}; give a whole number of at least 1.")
+    check_namespace(defaults.namespace)
+    if defaults.format is not None and defaults.format not in FORMATS.values():
+        known = ", ".join(sorted(set(FORMATS.values())))
+        raise BadInput(f"Format {defaults.format!r} is unknown. Known: {known}.")
+    began = time.monotonic()
+    items = _distinct(read(source, defaults))
+    if strict:
+        items = iter(_all_or_nothing(items))
+    counted = {"added": 0, "unchanged": 0, "superseded": 0}
+    errors: list[LineError] = []
+
+    def report() -> IngestReport:
+        seconds = time.monotonic() - began
+        return IngestReport(**counted, errors=tuple(errors), seconds=seconds)
+
+    for batch in _batches(items, batch_size):
+        errors += [item for _, item in batch if isinstance(item, LineError)]
+        drafts = [item for _, item in batch if isinstance(item, Draft)]
+        for stored in store_drafts(opened, drafts, now=microseconds_now()):
+            counted["added" if stored.added else "unchanged"] += 1
+            counted["superseded"] += stored.superseded
+        if progress is not None:
+            progress(report())
+    return report()
+
+
+def _batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
+    batch: list[Item] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _all_or_nothing(items: Iterator[Item]) -> list[Item]:
+    read_all = list(items)
+    errors = [item for _, item in read_all if isinstance(item, LineError)]
+    if errors:
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        raise BadInput(f"{errors[0]}{more}. Nothing was stored, because strict was asked for.")
+    return read_all
+
+
+def _distinct(items: Iterator[Item]) -> Iterator[Item]:
+    """Turn the second use of a key with other content into an error, wherever batches are cut."""
+    seen: dict[tuple[str, str], tuple[Origin, str]] = {}
+    for origin, item in items:
+        if isinstance(item, LineError) or item.key is None:
+            yield origin, item
+            continue
+        first = seen.setdefault((item.namespace, item.key), (origin, item.content_hash))
+        if first[0] is origin:
+            yield origin, item
+        elif first[1] != item.content_hash:
+            place = first[0].file if first[0].line is None else f"{first[0].file}:{first[0].line}"
+            yield (
+                origin,
+                origin.error(
+                    f"key {item.key!r} was used for other content at {place}. Give each its own "
+                    "key, or ingest the versions separately, the oldest first."
+                ),
+            )
+
+
+def read(source: Source, defaults: Defaults) -> Iterator[Item]:
+    """Yield a draft or an error for every memory of a source.
+
+    Raises:
+        BadInput: the source itself is unusable: a path that does not exist or of unknown kind.
+    """
+    if isinstance(source, (str, PathLike)):
+        yield from _read_path(Path(source), defaults)
+        return
+    if not isinstance(source, Iterable):
+        raise BadInput(f"Cannot ingest {type(source).__name__}: give paths or mappings.")
+    for number, item in enumerate(source, start=1):
+        if isinstance(item, (str, PathLike)):
+            yield from _read_path(Path(item), defaults)
+        else:
+            origin = Origin("item", number)
+            yield origin, _parsed(item, origin, defaults)
+
+
+def _read_path(path: Path, defaults: Defaults) -> Iterator[Item]:
+    if path.is_dir():
+        for file in sorted(path.rglob("*")):
+            if file.suffix.lower() in FORMATS and file.is_file():
+                yield from _read_file(file, defaults, key=file.relative_to(path).as_posix())
+    elif path.is_file():
+        yield from _read_file(path, defaults, key=path.name)
+    else:
+        raise BadInput(f"{path} does not exist. Give a .jsonl, .txt or .md file, or a folder.")
+
+
+def _read_file(path: Path, defaults: Defaults, *, key: str) -> Iterator[Item]:
+    kind = defaults.format or FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise BadInput(
+            f"{path} is of an unknown kind ({path.suffix or 'no suffix'}). Say what it is: "
+            "format='jsonl', 'text' or 'markdown' (--format)."
+        )
+    try:
+        if kind == "jsonl":
+            yield from _read_jsonl(path, defaults)
+            return
+        origin = Origin(str(path), None)
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        yield origin, origin.error(_not_utf8(error))
+        return
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
+    title = _first_heading(text) if kind == "markdown" else None
+    item = (
+        {"text": text, "key": key} if title is None else {"text": text, "key": key, "title": title}
+    )
+    yield origin, _parsed(item, origin, defaults)
+
+
+def _read_jsonl(path: Path, defaults: Defaults) -> Iterator[Item]:
+    with path.open("rb") as lines:
+        for number, raw in enumerate(iter(lambda: lines.readline(_MAX_LINE_BYTES), b""), start=1):
+            origin = Origin(str(path), number)
+            try:
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+                if not line:
+                    continue
+                item = json.loads(line)
+            except UnicodeDecodeError as error:
+                yield origin, origin.error(_not_utf8(error))
+            except (json.JSONDecodeError, RecursionError) as error:
+                yield origin, origin.error(f"not a JSON object: {error}.")
+            else:
+                yield origin, _parsed(item, origin, defaults)
+
+
+def _not_utf8(error: UnicodeDecodeError) -> str:
+    byte = error.object[error.start]
+    return f"not UTF-8: byte 0x{byte:02x} at position {error.start}. Convert it to UTF-8."
+
+
+def _first_heading(text: str) -> str | None:
+    for line in text.splitlines():
+        if line.strip():
+            title = line.lstrip("#").strip()
+            return title[:200] if line.startswith("#") and title else None
+    return None
+
+
+def _parsed(item: Any, origin: Origin, defaults: Defaults) -> Draft | LineError:
+    if not isinstance(item, Mapping):
+        return origin.error(f"a memory is a JSON object with a text, not {type(item).__name__}.")
+    try:
+        return draft(_fields(item, defaults), timezone=defaults.timezone)
+    except BadInput as error:
+        return origin.error(str(error))
+
+
+def _fields(item: Mapping[str, Any], defaults: Defaults) -> dict[str, Any]:
+    fields: dict[str, Any] = {"namespace": defaults.namespace, "source": defaults.source}
+    metadata: dict[str, Any] = {}
+    given = item.get("metadata")
+    if given is not None:
+        if not isinstance(given, Mapping):
+            raise BadInput(f"metadata is {type(given).__name__}; give an object.")
+        metadata.update(given)
+    for name, value in item.items():
+        field = _RENAMED.get(name, name)
+        if name == "metadata" or (value is None and field in _KEPT):
+            continue
+        if field not in _KEPT:
+            metadata[str(name)] = value
+        elif name in _RENAMED and field in item:
+            metadata[str(name)] = value  # `key` and `id` both given: the exact name wins
+        else:
+            fields[field] = _key(value) if field == "key" else value
+    return {**fields, "metadata": metadata}
+
+
+def _key(value: Any) -> Any:
+    """Return a key; numbers, common as ids in data sets, as their decimal form."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def sources_of(paths: Sequence[str]) -> Source:
+    """Return what `ingest` takes for the paths of a command line."""
+    return paths[0] if len(paths) == 1 else list(paths)

@@ -1,0 +1,553 @@
+"""`MemoryStore`, the public face of the package."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta, tzinfo
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import and_
+
+from memstore.catalog import links, log, memories
+from memstore.catalog.engine import reading
+from memstore.catalog.filters import compile_filter
+from memstore.catalog.sql import among
+from memstore.catalog.tables import memory
+from memstore.encoders import Encoder, open_encoder
+from memstore.entities import canonical
+from memstore.errors import BadInput, MemoryNotFound
+from memstore.settings import DEFAULT_LIMIT, DEFAULT_NAMESPACE, DEFAULT_PROFILE, MAX_LIMIT, Settings
+from memstore.store import (
+    changing,
+    checking,
+    copying,
+    counting,
+    drafts,
+    ingesting,
+    rebuilding,
+    searching,
+)
+from memstore.store.opening import OpenStore, open_store
+from memstore.store.writing import microseconds_now, store_and_load
+from memstore.times import zone
+from memstore.types import (
+    Entity,
+    Event,
+    Filter,
+    ForgetReport,
+    ImportReport,
+    IngestReport,
+    Memory,
+    Metadata,
+    NewMemory,
+    Page,
+    QueryResult,
+    Stats,
+    VerifyReport,
+    When,
+)
+
+_UNSET: Any = object()
+
+
+class MemoryStore:
+    """Memories on disk that can be asked in plain language.
+
+    A store is a folder. Any number of processes may read it; one at a time writes. What `add` has
+    returned is durable and found by the next query. Objects may be used from several threads.
+
+    >>> import tempfile
+    >>> with MemoryStore.open(tempfile.mkdtemp(), encoder="hashed") as store:
+    ...     _ = store.add("Ana moved from Porto to Lisbon.", key="ana.city")
+    ...     store.query("Lisbon").hits[0].memory.key
+    'ana.city'
+    """
+
+    def __init__(self, opened: OpenStore) -> None:
+        self._open: OpenStore | None = opened
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        create: bool = True,
+        read_only: bool = False,
+        encoder: str | Encoder | None = None,
+        device: str | None = None,
+        settings: Settings | Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Open the store at `path`, creating it unless `create=False` or `read_only=True`.
+
+        Args:
+            encoder: a name (`minilm`, `colbertv2`, …), a hub id, a folder, or an Encoder. By
+                default the store's own; `minilm` for a new store.
+            device: where models run: `cpu`, `cuda`, `cuda:1`; by default a GPU if there is one.
+
+        Raises:
+            StoreNotFound: there is none and it was not to be created.
+            BadInput: the path is a file or a folder of other things.
+            EncoderMismatch: the store was built with another encoder.
+            EncoderUnavailable: the encoder is unknown or its weights are missing.
+            SchemaTooNew: a newer memstore wrote it.
+            StoreUnwritable: the folder cannot be written.
+        """
+        return cls(
+            open_store(
+                path,
+                create=create,
+                read_only=read_only,
+                encoder=encoder,
+                device=device,
+                settings=settings,
+            )
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the store's files. Safe to call twice."""
+        if self._open is not None:
+            self._open.engine.dispose()
+            self._open = None
+
+    @property
+    def path(self) -> Path:
+        """The store's folder."""
+        return self._opened.path
+
+    @property
+    def encoder(self) -> str:
+        """The name of the encoder whose vectors the store holds."""
+        return self._opened.identity.name
+
+    @property
+    def _opened(self) -> OpenStore:
+        if self._open is None:
+            raise BadInput("This store is closed. Open it again: MemoryStore.open(path).")
+        return self._open
+
+    # writing
+
+    def add(
+        self,
+        text: str,
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+        key: str | None = None,
+        session: str | None = None,
+        title: str | None = None,
+        occurred_at: When | None = None,
+        valid_from: When | None = None,
+        valid_to: When | None = None,
+        half_life: timedelta | None = None,
+        confidence: float | None = None,
+        importance: float = 0.0,
+        source: str | None = None,
+        metadata: Metadata | None = None,
+        entities: Sequence[str] | None = None,
+    ) -> Memory:
+        """Store one memory and return it, durable and findable.
+
+        The same content again (in the same namespace, under the same key if any) changes nothing
+        and returns the memory that is there. Other content under a key that is in use supersedes
+        the key's earlier memory: that one stops being valid when this one begins.
+
+        Args:
+            namespace: a path such as `team/ana`; a hard partition.
+            key: the caller's own name for it.
+            session: the conversation or document it is part of: what came before in it helps to
+                read it.
+            occurred_at: when it happened; aware datetime or ISO-8601 with an offset.
+            valid_from, valid_to: the half-open interval in which it holds.
+            half_life: how fast it loses currency; the profile's by default.
+            confidence: 0 to 10; 5 means that nothing is known.
+            importance: -1 to 1.
+            source: who or what said so.
+            metadata: JSON values to filter by.
+            entities: names it is about; extracted from the text if None.
+
+        Raises:
+            BadInput: a value cannot be accepted; nothing was stored.
+        """
+        return self.add_many(
+            [
+                NewMemory(
+                    text=text,
+                    namespace=namespace,
+                    key=key,
+                    session=session,
+                    title=title,
+                    occurred_at=occurred_at,
+                    valid_from=valid_from,
+                    valid_to=valid_to,
+                    half_life=half_life,
+                    confidence=confidence,
+                    importance=importance,
+                    source=source,
+                    metadata=metadata,
+                    entities=entities,
+                )
+            ]
+        )[0]
+
+    def add_many(self, memories_: Iterable[NewMemory | Mapping[str, Any] | str]) -> list[Memory]:
+        """Store several memories in one transaction, all or none; see `add`.
+
+        Args:
+            memories_: NewMemory objects, mappings with their fields, or plain texts.
+
+        Raises:
+            BadInput: one of them cannot be accepted, or two have the same key; nothing was stored.
+        """
+        opened = self._opened
+        checked = [drafts.draft(item) for item in memories_]
+        return store_and_load(opened, checked, now=microseconds_now())
+
+    def ingest(
+        self,
+        source: ingesting.Source,
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+        source_name: str | None = None,
+        timezone: str | tzinfo | None = None,
+        format: str | None = None,  # noqa: A002  # the CLI's option of this name
+        batch_size: int | None = None,
+        strict: bool = False,
+        progress: Callable[[IngestReport], None] | None = None,
+    ) -> IngestReport:
+        """Store what files, folders or mappings hold; run it again to go on after an interruption.
+
+        Args:
+            source: path(s) to .jsonl, .txt or .md files or folders of them, or mappings as in
+                JSONL lines. A text file is one memory under its name as key.
+            namespace, source_name: for inputs that name none themselves.
+            timezone: of times without an offset; such times are refused without it.
+            format: `jsonl`, `text` or `markdown`, for files of other suffixes.
+            batch_size: memories per transaction.
+            strict: store nothing if anything is wrong; by default the good inputs are stored and
+                the bad ones reported.
+            progress: called with the report so far after every committed batch.
+        """
+        opened = self._opened
+        return ingesting.ingest(
+            opened,
+            source,
+            defaults=ingesting.Defaults(
+                namespace=namespace,
+                source=source_name,
+                timezone=zone(timezone) if isinstance(timezone, str) else timezone,
+                format=format,
+            ),
+            batch_size=opened.settings.batch_size if batch_size is None else batch_size,
+            strict=strict,
+            progress=progress,
+        )
+
+    def update(
+        self,
+        id: str,  # noqa: A002  # the name of the public contract
+        *,
+        text: str = _UNSET,
+        title: str | None = _UNSET,
+        metadata: Metadata | None = _UNSET,
+        occurred_at: When | None = _UNSET,
+        valid_from: When | None = _UNSET,
+        valid_to: When | None = _UNSET,
+        half_life: timedelta | None = _UNSET,
+        confidence: float | None = _UNSET,
+        importance: float = _UNSET,
+        source: str | None = _UNSET,
+        entities: Sequence[str] | None = _UNSET,
+    ) -> Memory:
+        """Change fields of a memory and return it; its id stays. None clears a field.
+
+        For a fact that changed, `add` with the same key keeps both versions instead.
+
+        Raises:
+            MemoryNotFound: no memory has this id.
+            BadInput: a value `add` would refuse.
+        """
+        given = {
+            "text": text,
+            "title": title,
+            "metadata": metadata,
+            "occurred_at": occurred_at,
+            "valid_from": valid_from,
+            "valid_to": valid_to,
+            "half_life": half_life,
+            "confidence": confidence,
+            "importance": importance,
+            "source": source,
+            "entities": entities,
+        }
+        changes = {name: value for name, value in given.items() if value is not _UNSET}
+        return changing.update(self._opened, id, changes, now=microseconds_now())
+
+    def forget(
+        self,
+        ids: str | Sequence[str] | None = None,
+        *,
+        where: Filter | None = None,
+        namespace: str = DEFAULT_NAMESPACE,
+        purge: bool = False,
+        dry_run: bool = False,
+    ) -> ForgetReport:
+        """Remove memories from every result at once.
+
+        Args:
+            ids: one id or several; or
+            where: a filter, within `namespace`.
+            purge: leave no byte of their texts in any file of the store; slower, it rewrites it.
+            dry_run: only say which ones.
+
+        Raises:
+            MemoryNotFound: an id is unknown; nothing was forgotten.
+        """
+        return changing.forget(
+            self._opened,
+            ids,
+            where=where,
+            namespace=drafts.check_namespace(namespace, allow_all=True),
+            purge=purge,
+            dry_run=dry_run,
+            now=microseconds_now(),
+        )
+
+    # reading
+
+    def query(
+        self,
+        text: str,
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+        limit: int = DEFAULT_LIMIT,
+        where: Filter | None = None,
+        profile: str = DEFAULT_PROFILE,
+        weights: Mapping[str, float] | None = None,
+        as_of: When | None = None,
+        known_at: When | None = None,
+        now: When | None = None,
+        max_tokens: int | None = None,
+        min_score: float | None = None,
+        explain: bool = False,
+    ) -> QueryResult:
+        """Return the memories that answer a text best. Changes nothing in the store.
+
+        Args:
+            namespace: that one and all below it; `*` for all.
+            limit: most hits.
+            where: a filter, applied before anything is scored.
+            profile: how much time, trust and entities count: `semantic`, `balanced`, `recent`,
+                `trusted`.
+            weights: replace some of the profile's weights.
+            as_of: what held then; by default what holds now.
+            known_at: only what the store had recorded by then; by default everything.
+            now: the present; ages and validity are as of then.
+            max_tokens: most tokens of all passages together, counted by the encoder.
+            min_score: lowest score, in nats.
+            explain: fill the hits' `parts` and the result's `suppressed`.
+
+        Raises:
+            BadInput: an argument cannot be accepted.
+        """
+        return self.query_many(
+            [text],
+            namespace=namespace,
+            limit=limit,
+            where=where,
+            profile=profile,
+            weights=weights,
+            as_of=as_of,
+            known_at=known_at,
+            now=now,
+            max_tokens=max_tokens,
+            min_score=min_score,
+            explain=explain,
+        )[0]
+
+    def query_many(
+        self,
+        texts: Sequence[str],
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+        limit: int = DEFAULT_LIMIT,
+        where: Filter | None = None,
+        profile: str = DEFAULT_PROFILE,
+        weights: Mapping[str, float] | None = None,
+        as_of: When | None = None,
+        known_at: When | None = None,
+        now: When | None = None,
+        max_tokens: int | None = None,
+        min_score: float | None = None,
+        explain: bool = False,
+    ) -> list[QueryResult]:
+        """Answer several queries from one state of the store; arguments as for `query`."""
+        opened = self._opened
+        if isinstance(texts, str):
+            raise BadInput("query_many takes a list of texts; for one text use query.")
+        checked = [drafts.check_text(text, "the query") for text in texts]
+        request = searching.check_query(
+            namespace=namespace,
+            limit=limit,
+            where=where,
+            profile=profile,
+            weights=weights,
+            now=now,
+            as_of=as_of,
+            known_at=known_at,
+            max_tokens=max_tokens,
+            min_score=min_score,
+            explain=explain,
+        )
+        began = time.perf_counter()
+        encoded = opened.encoder.encode_queries(checked)
+        encoding = (time.perf_counter() - began) / max(len(checked), 1)
+        with reading(opened.engine, opened.path) as connection:
+            return [
+                searching.search(opened, connection, text, query, request, {"encode": encoding})
+                for text, query in zip(checked, encoded, strict=True)
+            ]
+
+    def get(self, id: str) -> Memory:  # noqa: A002  # the name of the public contract
+        """Return a memory by its id.
+
+        Raises:
+            MemoryNotFound: no live memory has it.
+        """
+        opened = self._opened
+        with reading(opened.engine, opened.path) as connection:
+            return changing.one(connection, id)[1]
+
+    def get_by_key(self, key: str, *, namespace: str = DEFAULT_NAMESPACE) -> Memory:
+        """Return the latest memory of a key.
+
+        Raises:
+            MemoryNotFound: nothing was stored under it in this namespace.
+        """
+        opened = self._opened
+        with reading(opened.engine, opened.path) as connection:
+            space = memories.find_namespace(connection, drafts.check_namespace(namespace))
+            found = [] if space is None else memories.versions(connection, space, key)
+            if not found:
+                raise MemoryNotFound(f"Namespace {namespace!r} has no memory with key {key!r}.")
+            return memories.load_rows(connection, [found[-1].row])[found[-1].row]
+
+    def list(
+        self,
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+        where: Filter | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page:
+        """Return a page of memories in the order they were stored, invalid ones too.
+
+        Args:
+            cursor: a page's `cursor`, to go on behind it.
+        """
+        opened = self._opened
+        searching.check_count(limit, "limit", MAX_LIMIT)
+        after = _cursor(cursor)
+        condition = compile_filter(where, canonical=canonical)
+        path = drafts.check_namespace(namespace, allow_all=True)
+        with reading(opened.engine, opened.path) as connection:
+            scope = among(memory.c.namespace_id, memories.namespaces_under(connection, path))
+            found = memories.load_page(connection, and_(scope, condition), after, limit + 1)
+        page = found[:limit]
+        return Page(
+            memories=tuple(item for _, item in page),
+            cursor=str(page[-1][0]) if len(found) > limit else None,
+        )
+
+    def history(self, id: str) -> tuple[Event, ...]:  # noqa: A002  # the public contract's name
+        """Return what happened to a memory, oldest first; also to one that was forgotten.
+
+        Raises:
+            MemoryNotFound: the store never held it.
+        """
+        opened = self._opened
+        with reading(opened.engine, opened.path) as connection:
+            events = log.history(connection, id)
+        if not events or id == log.STORE:
+            raise MemoryNotFound(f"The store never held a memory {id!r}.")
+        return events
+
+    def entities(
+        self, *, namespace: str = DEFAULT_NAMESPACE, prefix: str = "", limit: int = 100
+    ) -> tuple[Entity, ...]:
+        """Return the entities of a namespace and all below it, most mentioned first.
+
+        Args:
+            prefix: only names that start so, whatever their case.
+        """
+        opened = self._opened
+        searching.check_count(limit, "limit", MAX_LIMIT)
+        path = drafts.check_namespace(namespace, allow_all=True)
+        with reading(opened.engine, opened.path) as connection:
+            scope = memories.namespaces_under(connection, path)
+            return links.list_entities(connection, list(scope), canonical(prefix), limit)
+
+    # maintenance
+
+    def stats(self) -> Stats:
+        """Return counts of what is live, and the bytes on disk."""
+        return counting.stats(self._opened)
+
+    def verify(self, *, repair: bool = False) -> VerifyReport:
+        """Check that everything the store holds agrees with itself.
+
+        Args:
+            repair: rebuild what is derived (passages, vectors, counts) from what is true.
+        """
+        return checking.verify(self._opened, repair=repair, now=microseconds_now())
+
+    def rebuild(
+        self,
+        *,
+        encoder: str | Encoder | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> int:
+        """Encode all memories anew, by default with the store's encoder; return their number.
+
+        Args:
+            encoder: the one to use from now on; ids, times and history stay.
+            progress: called with the number of memories encoded since the last call.
+        """
+        opened = self._opened
+        chosen = encoder or opened.identity.name
+        made = open_encoder(chosen, device=opened.device) if isinstance(chosen, str) else chosen
+        return rebuilding.rebuild(opened, made, now=microseconds_now(), progress=progress)
+
+    def backup(self, destination: str | os.PathLike[str]) -> Path:
+        """Copy the store to a new folder while it is in use, and return the folder."""
+        return copying.backup(self._opened, destination)
+
+    def export(self, destination: str | os.PathLike[str]) -> int:
+        """Write all live memories with their history to a JSONL file; return their number."""
+        return copying.export(self._opened, destination)
+
+    def import_(self, source: str | os.PathLike[str]) -> ImportReport:
+        """Store the memories of an export, under their ids, times and history."""
+        return copying.import_(self._opened, source, now=microseconds_now())
+
+
+def _cursor(cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    if not (isinstance(cursor, str) and cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+        raise BadInput(f"cursor is {cursor!r}; pass what the previous page had as its cursor.")
+    return int(cursor)

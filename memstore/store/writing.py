@@ -1,0 +1,331 @@
+"""Storing, changing and forgetting memories.
+
+Splitting, encoding and entity extraction happen outside any transaction, because they take most of
+the time; then one transaction makes text, metadata, entities, events and vectors durable together.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection
+
+from memstore import passages
+from memstore.catalog import links, log, memories, vectors
+from memstore.catalog.engine import reading, writing
+from memstore.catalog.memories import MemoryRow
+from memstore.catalog.vectors import PassageVectors
+from memstore.encoders import DocumentText, Encoder
+from memstore.entities import EntityLink, lowercase_words, memory_entities
+from memstore.errors import BadInput
+from memstore.index import quantize
+from memstore.settings import Settings
+from memstore.store.drafts import Draft
+from memstore.store.ids import new_id
+from memstore.store.opening import OpenStore
+from memstore.times import from_microseconds, iso
+from memstore.types import Memory
+
+_SPECIAL_TOKENS = 3  # [CLS], [SEP] and, for some checkpoints, a marker
+_TITLE_TOKENS = 64  # of a passage: more would crowd out the text itself
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of a draft: its memory's row, whether it is new, and how many it replaced."""
+
+    row: int
+    added: bool
+    superseded: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    draft: Draft
+    passages: tuple[PassageVectors, ...]
+    links: tuple[EntityLink, ...]
+
+
+def microseconds_now() -> int:
+    """Return the present in UTC microseconds."""
+    return time.time_ns() // 1000
+
+
+def store_drafts(opened: OpenStore, drafts: Sequence[Draft], *, now: int) -> list[Stored]:
+    """Store drafts in one transaction, in order; those already there stay untouched.
+
+    Raises:
+        BadInput: two of them have the same key in the same namespace.
+    """
+    prepared = _prepare(opened, drafts)
+    with writing(opened.engine, opened.path) as connection:
+        return _store_all(connection, drafts, prepared, now)
+
+
+def store_and_load(opened: OpenStore, drafts: Sequence[Draft], *, now: int) -> list[Memory]:
+    """Store drafts like `store_drafts` and return their memories."""
+    prepared = _prepare(opened, drafts)
+    with writing(opened.engine, opened.path) as connection:
+        stored = _store_all(connection, drafts, prepared, now)
+        found = memories.load_rows(connection, [item.row for item in stored])
+    return [found[item.row] for item in stored]
+
+
+def _store_all(
+    connection: Connection, drafts: Sequence[Draft], prepared: dict[int, _Prepared], now: int
+) -> list[Stored]:
+    return [
+        _store(connection, draft, prepared.get(position), now)
+        for position, draft in enumerate(drafts)
+    ]
+
+
+def check_distinct_keys(drafts: Iterable[Draft]) -> None:
+    """Refuse two memories of one call with the same key: which of them is newer is unknowable."""
+    seen = set()
+    for draft in drafts:
+        if draft.key is None:
+            continue
+        if (draft.namespace, draft.key) in seen:
+            raise BadInput(
+                f"Key {draft.key!r} occurs twice in one call (namespace {draft.namespace!r}). "
+                "Give each memory its own key, or store the versions in separate calls, the oldest "
+                "first."
+            )
+        seen.add((draft.namespace, draft.key))
+
+
+def _prepare(opened: OpenStore, drafts: Sequence[Draft]) -> dict[int, _Prepared]:
+    """Return position → everything to be stored, for the drafts that are not there yet."""
+    opened.check_writable()
+    check_distinct_keys(drafts)
+    with reading(opened.engine, opened.path) as connection:
+        paths = {draft.namespace for draft in drafts}
+        namespaces = {path: memories.find_namespace(connection, path) for path in paths}
+        new = {
+            position: draft
+            for position, draft in enumerate(drafts)
+            if _unchanged(connection, namespaces[draft.namespace], draft) is None
+        }
+        contexts = _session_contexts(connection, new, namespaces, opened.settings.session_context)
+        speakers = _session_speakers(connection, new, namespaces)
+    if not new:
+        return {}
+    encoded = encode(
+        opened,
+        [Written(draft.text, draft.title, contexts[position]) for position, draft in new.items()],
+    )
+    common_words = set().union(*(lowercase_words(draft.text) for draft in new.values()))
+    return {
+        position: _Prepared(
+            draft,
+            passage_vectors,
+            memory_entities(
+                draft.text,
+                extractor=opened.extractor,
+                speaker=draft.speaker,
+                given=draft.entities,
+                participants=speakers.get((draft.namespace, draft.session), ()),
+                common_words=common_words,
+            ),
+        )
+        for (position, draft), passage_vectors in zip(new.items(), encoded, strict=True)
+    }
+
+
+def _session_contexts(
+    connection: Connection,
+    drafts: dict[int, Draft],
+    namespaces: dict[str, int | None],
+    count: int,
+) -> dict[int, tuple[str, ...]]:
+    """Return the texts that precede each draft in its session: stored ones, then earlier drafts."""
+    recent: dict[tuple[str, str], deque[str]] = {}
+    contexts: dict[int, tuple[str, ...]] = {}
+    for position, draft in drafts.items():
+        if draft.session is None or count == 0:
+            contexts[position] = ()
+            continue
+        place = (draft.namespace, draft.session)
+        if place not in recent:
+            namespace = namespaces[draft.namespace]
+            tail = (
+                memories.session_tail(connection, namespace, draft.session, count)
+                if namespace is not None
+                else []
+            )
+            recent[place] = deque(tail, maxlen=count)
+        contexts[position] = tuple(recent[place])
+        recent[place].append(draft.text)
+    return contexts
+
+
+def _session_speakers(
+    connection: Connection, drafts: dict[int, Draft], namespaces: dict[str, int | None]
+) -> dict[tuple[str, str | None], set[str]]:
+    """Return who speaks in each session, counting what is stored and the drafts."""
+    found: dict[tuple[str, str | None], set[str]] = {}
+    for draft in drafts.values():
+        if draft.session is None:
+            continue
+        place = (draft.namespace, draft.session)
+        if place not in found:
+            namespace = namespaces[draft.namespace]
+            found[place] = (
+                links.session_speakers(connection, namespace, draft.session)
+                if namespace is not None
+                else set()
+            )
+        if draft.speaker is not None:
+            found[place].add(draft.speaker)
+    return found
+
+
+def _unchanged(connection: Connection, namespace: int | None, draft: Draft) -> int | None:
+    """Return the row of the memory that a draft was stored as before, None if it was not."""
+    if namespace is None:
+        return None
+    return memories.unchanged(
+        connection,
+        namespace,
+        draft.content_hash,
+        # a keyed memory that was corrected since stays corrected when its file is read again
+        text=draft.text if draft.key is None else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What of a memory is encoded: its text, its title, what precedes it in its session."""
+
+    text: str
+    title: str | None
+    context: tuple[str, ...]
+
+
+def encode(opened: OpenStore, written: Sequence[Written]) -> list[tuple[PassageVectors, ...]]:
+    """Return the passages of each text with their quantised vectors."""
+    return encode_with(opened.encoder, opened.settings, written)
+
+
+def encode_with(
+    encoder: Encoder, settings: Settings, written: Sequence[Written]
+) -> list[tuple[PassageVectors, ...]]:
+    """Return the passages of each text with vectors of the given encoder."""
+    spans = []
+    documents = []
+    for item in written:
+        heading = _heading(encoder, item.title)
+        room = min(encoder.identity.document_length, settings.passage_tokens)
+        room = max(1, room - _SPECIAL_TOKENS - len(encoder.token_spans(heading)))
+        found = passages.split(
+            item.text,
+            encoder.token_spans(item.text),
+            max_tokens=room,
+            overlap_tokens=min(settings.overlap_tokens, room // 4),
+        )
+        spans.append(found)
+        for ordinal, span in enumerate(found):
+            text = f"{heading}{item.text[span.start : span.end]}"
+            documents.append(DocumentText(text, item.context if ordinal == 0 else ()))
+    encoded = iter(encoder.encode_documents(documents))
+    return [
+        tuple(_quantised(span.start, span.end, next(encoded)) for span in found) for found in spans
+    ]
+
+
+def _heading(encoder: Encoder, title: str | None) -> str:
+    """Return what goes in front of every passage: the title, at most `_TITLE_TOKENS` of it."""
+    if title is None:
+        return ""
+    spans = encoder.token_spans(title)
+    return f"{title if len(spans) <= _TITLE_TOKENS else title[: spans[_TITLE_TOKENS][0]]} "
+
+
+def _quantised(start: int, end: int, token_vectors: Any) -> PassageVectors:
+    codes, scales = quantize(token_vectors)
+    return PassageVectors(
+        start=start,
+        end=end,
+        tokens=len(codes),
+        codes=codes.tobytes(),
+        scales=scales.astype("<f4").tobytes(),
+    )
+
+
+def _store(connection: Connection, draft: Draft, prepared: _Prepared | None, now: int) -> Stored:
+    namespace = memories.namespace_id(connection, draft.namespace)
+    known = _unchanged(connection, namespace, draft)  # again: another process may be faster
+    if known is not None:
+        return Stored(known, added=False)
+    if prepared is None:
+        raise BadInput(
+            f"The memory {draft.text[:60]!r} was forgotten by another process while this call ran. "
+            "Run it again to store it anew."
+        )
+    source = memories.source_id(connection, draft.source)
+    alpha, beta = draft.beta_posterior
+    t_ref = next(time for time in (draft.occurred_at, draft.valid_from, now) if time is not None)
+    row = MemoryRow(
+        id=new_id(now),
+        namespace_id=namespace,
+        key=draft.key,
+        session=draft.session,
+        title=draft.title,
+        text=draft.text,
+        content_hash=draft.content_hash,
+        metadata=draft.metadata,
+        source_id=source,
+        recorded_at=now,
+        occurred_at=draft.occurred_at,
+        valid_from=draft.valid_from,
+        valid_to=draft.valid_to,
+        half_life_s=draft.half_life_s,
+        alpha=alpha,
+        beta=beta,
+        importance=draft.importance,
+        t_ref=t_ref,
+    )
+    superseded = 0
+    if draft.key is not None:
+        row, superseded = _take_place(connection, row, now)
+    number = memories.insert_memory(connection, row)
+    vectors.insert_passages(connection, number, prepared.passages)
+    links.link_entities(connection, number, namespace, prepared.links)
+    log.append_event(connection, row.id, "add", now=now, source_id=source)
+    return Stored(number, added=True, superseded=superseded)
+
+
+def _take_place(connection: Connection, new: MemoryRow, now: int) -> tuple[MemoryRow, int]:
+    """Fit a memory among the versions of its key: it ends its predecessor, and one that arrives
+    late ends where its successor begins. Supersession works through validity alone.
+    """
+    assert new.key is not None
+    versions = memories.versions(connection, new.namespace_id, new.key)
+    start = new.t_ref if new.valid_from is None else new.valid_from
+    before = [version for version in versions if version.start <= start]
+    after = [version for version in versions if version.start > start]
+    if before:
+        old = before[-1]
+        end = start if old.valid_to is None else min(old.valid_to, start)
+        memories.update_memory(connection, old.row, valid_to=end, superseded_by=new.id)
+        log.append_event(
+            connection,
+            old.id,
+            "supersede",
+            now=now,
+            at=start,
+            payload={"by": new.id, "valid_to": [_iso(old.valid_to), _iso(end)]},
+        )
+    if after:
+        end = after[0].start if new.valid_to is None else min(new.valid_to, after[0].start)
+        new = replace(new, valid_to=end, superseded_by=after[0].id)
+    return new, len(before[-1:])
+
+
+def _iso(time: int | None) -> str | None:
+    return None if time is None else iso(from_microseconds(time))

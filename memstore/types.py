@@ -1,0 +1,248 @@
+"""What goes into a store and what comes out: frozen values, no behaviour beyond presentation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from memstore.rendering import RenderStyle, render_hits
+
+Metadata = Mapping[str, Any]
+Filter = Mapping[str, Any]
+When = datetime | str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMemory:
+    """A memory to be stored; the fields are those of `MemoryStore.add`, and `speaker`.
+
+    `speaker` becomes an entity of the memory and a prefix of its text.
+    """
+
+    text: str
+    namespace: str = "default"
+    key: str | None = None
+    session: str | None = None
+    title: str | None = None
+    speaker: str | None = None
+    occurred_at: When | None = None
+    valid_from: When | None = None
+    valid_to: When | None = None
+    half_life: timedelta | None = None
+    confidence: float | None = None
+    importance: float = 0.0
+    source: str | None = None
+    metadata: Metadata | None = None
+    entities: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """A stored memory.
+
+    `id` is a ULID, stable for life. Times are aware UTC. `confidence` is 0 to 10, where 5 means
+    that nothing is known. `valid_from` and `valid_to` bound a half-open interval.
+    """
+
+    id: str
+    namespace: str
+    key: str | None
+    session: str | None
+    title: str | None
+    text: str
+    metadata: Metadata
+    source: str | None
+    occurred_at: datetime | None
+    recorded_at: datetime
+    valid_from: datetime | None
+    valid_to: datetime | None
+    superseded_by: str | None
+    half_life: timedelta | None
+    confidence: float
+    importance: float
+    entities: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """The part of a memory's text that matched best: `text == memory.text[start:end]`."""
+
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One summand of a hit's score, in nats; `why` says where it comes from."""
+
+    name: str
+    nats: float
+    why: str
+    value: float | None = None
+    weight: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One answer. `score` is log-odds in nats when the encoder is calibrated, else raw MaxSim.
+
+    `probability` is None for an uncalibrated encoder. `parts` sum to `score`; they are empty
+    unless the query asked to explain.
+    """
+
+    rank: int
+    score: float
+    probability: float | None
+    memory: Memory
+    passage: Passage
+    parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suppressed:
+    """A memory that would have been among the hits, had it been valid at the time asked for."""
+
+    memory: Memory
+    score: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryResult:
+    """The answer to one query.
+
+    `known_at` is None when everything recorded so far counts. `took` is seconds per stage.
+    `suppressed` is filled when the query asked to explain. `flags` name what the caller should
+    know: `query_truncated`, `uncalibrated`, `semantic_degenerate`, `clock_skew`.
+    """
+
+    query: str
+    hits: tuple[Hit, ...]
+    now: datetime
+    as_of: datetime
+    known_at: datetime | None
+    profile: str
+    took: Mapping[str, float]
+    suppressed: tuple[Suppressed, ...] = ()
+    flags: tuple[str, ...] = ()
+
+    def render(self, style: RenderStyle = "text") -> str:
+        """Return the hits as one string for a prompt: each as its passage, with time and source."""
+        return render_hits(self.hits, style)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A page of memories; pass `cursor` to `list` for the next one, None when this is the last."""
+
+    memories: tuple[Memory, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened to a memory. The log is append-only.
+
+    `at` is when it took effect, `recorded_at` when the store learned of it.
+    """
+
+    id: int
+    memory_id: str
+    verb: str
+    at: datetime
+    recorded_at: datetime
+    source: str | None
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entity:
+    """An entity and the number of live memories of the namespace that mention it."""
+
+    name: str
+    canonical: str
+    label: str | None
+    memories: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineError:
+    """An input that could not be stored. `line` counts from 1; None for a whole file."""
+
+    file: str
+    line: int | None
+    message: str
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestReport:
+    """What an ingest did. `superseded` counts earlier memories that new ones replaced."""
+
+    added: int
+    unchanged: int
+    superseded: int
+    errors: tuple[LineError, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetReport:
+    """Which memories `forget` removed, or would remove in a dry run."""
+
+    ids: tuple[str, ...]
+    purged: bool
+    dry_run: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something `verify` found wrong, and whether it was repaired."""
+
+    code: str
+    message: str
+    repaired: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReport:
+    """`clean` is True when nothing is wrong any more; `checked` counts what was looked at."""
+
+    findings: tuple[Finding, ...]
+    checked: Mapping[str, int]
+
+    @property
+    def clean(self) -> bool:
+        return all(finding.repaired for finding in self.findings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportReport:
+    """What an import did; `unchanged` were there already under the same id."""
+
+    added: int
+    unchanged: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """Counts of live things, the encoder's name and the bytes on disk."""
+
+    memories: int
+    passages: int
+    vectors: int
+    namespaces: int
+    entities: int
+    hot_passages: int
+    segments: int
+    encoder: str
+    schema_version: str
+    size_bytes: int
+    forgotten: int = 0
+    sources: Mapping[str, int] = field(default_factory=dict)

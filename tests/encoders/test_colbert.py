@@ -1,0 +1,302 @@
+"""Checkpoints in both layouts, and everything that must not load silently wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import string
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from memstore.encoders import DocumentText, open_encoder
+from memstore.encoders.colbert import ColBERTEncoder
+from memstore.errors import EncoderUnavailable
+
+WriteCheckpoint = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def stanford(tmp_path_factory: pytest.TempPathFactory, write_stanford: WriteCheckpoint) -> Path:
+    return write_stanford(tmp_path_factory.mktemp("checkpoints") / "stanford")
+
+
+@pytest.fixture(scope="module")
+def encoder(stanford: Path) -> ColBERTEncoder:
+    return ColBERTEncoder(stanford, device="cpu")
+
+
+def change_json(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize("dim", [8, 16, 48])
+@pytest.mark.parametrize("attend", [False, True])
+def test_both_layouts_of_the_same_weights_give_the_same_vectors(
+    tmp_path: Path,
+    write_stanford: WriteCheckpoint,
+    write_pylate: WriteCheckpoint,
+    dim: int,
+    attend: bool,
+) -> None:
+    encoders = [
+        ColBERTEncoder(write(tmp_path / name, dim=dim, attend=attend), device="cpu")
+        for name, write in (("stanford", write_stanford), ("pylate", write_pylate))
+    ]
+    first, second = encoders
+    texts = ["where lives ana?", "berlin, the city"]
+
+    for one, other in zip(
+        first.encode_documents([DocumentText(text) for text in texts]),
+        second.encode_documents([DocumentText(text) for text in texts]),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+        assert one.shape[1] == dim == first.identity.dim
+    for query, same in zip(first.encode_queries(texts), second.encode_queries(texts), strict=True):
+        np.testing.assert_array_equal(query.vectors, same.vectors)
+        assert query.tokens == same.tokens
+    assert first.identity.options == second.identity.options
+
+
+def test_vectors_follow_the_contract_of_colbert_ai(stanford: Path, encoder: ColBERTEncoder) -> None:
+    """Computed here from the weights alone, token by token, as colbert-ai does."""
+    import torch
+    from safetensors.torch import load_file
+    from transformers import BertConfig, BertModel
+
+    weights = load_file(stanford / "model.safetensors")
+    projection = weights.pop("linear.weight")
+    backbone = BertModel(BertConfig.from_pretrained(stanford), add_pooling_layer=False).eval()
+    backbone.load_state_dict({name.removeprefix("bert."): rows for name, rows in weights.items()})
+    vocabulary = (stanford / "vocab.txt").read_text().split("\n")
+
+    def vectors(tokens: list[str], attended: int) -> Any:
+        ids = torch.tensor([[vocabulary.index(token) for token in tokens]])
+        mask = (torch.arange(len(tokens)) < attended).long()[None]
+        with torch.inference_mode():
+            states = backbone(input_ids=ids, attention_mask=mask).last_hidden_state[0]
+            return torch.nn.functional.normalize(states @ projection.T, dim=1).numpy()
+
+    tokens = ["[CLS]", "[unused1]", "berlin", ",", "the", "city", ".", "[SEP]"]
+    kept = [place for place, token in enumerate(tokens) if token not in string.punctuation]
+    (document,) = encoder.encode_documents([DocumentText("Berlin, the city.")])
+    np.testing.assert_allclose(document, vectors(tokens, len(tokens))[kept], atol=1e-6)
+
+    tokens = ["[CLS]", "[unused0]", "how", "many", "people", "?", "[SEP]", *["[MASK]"] * 5]
+    (query,) = encoder.encode_queries(["how many people?"])
+    assert query.tokens == tuple(tokens)
+    np.testing.assert_allclose(query.vectors, vectors(tokens, 7), atol=1e-6)
+
+
+def test_the_identity_reports_what_the_checkpoint_says(encoder: ColBERTEncoder) -> None:
+    identity = encoder.identity
+    assert (identity.document_length, identity.query_length) == (20, 12)
+    assert identity.options == {
+        "query_prefix": "[unused0] ",
+        "document_prefix": "[unused1] ",
+        "query_expansion": "fixed",
+        "attend_to_expansion": False,
+        "skiplist": "punctuation",
+    }
+
+
+def test_the_fingerprint_changes_with_the_weights_and_with_the_settings(
+    tmp_path: Path, write_stanford: WriteCheckpoint, encoder: ColBERTEncoder
+) -> None:
+    folder = write_stanford(tmp_path / "copy")
+    assert ColBERTEncoder(folder).identity.fingerprint == encoder.identity.fingerprint
+
+    change_json(folder / "artifact.metadata", query_maxlen=13)
+    longer = ColBERTEncoder(folder).identity
+    assert longer.query_length == 13
+    assert longer.fingerprint != encoder.identity.fingerprint
+
+    other = write_stanford(tmp_path / "other", attend=True)
+    assert ColBERTEncoder(other).identity.fingerprint != longer.fingerprint
+
+
+def test_a_document_is_cut_at_the_document_length(encoder: ColBERTEncoder) -> None:
+    long, cut = encoder.encode_documents([DocumentText("ana " * 40), DocumentText("ana " * 17)])
+    assert len(long) == len(cut) == 20
+    np.testing.assert_allclose(long, cut, atol=1e-6)
+
+
+def test_context_is_ignored(encoder: ColBERTEncoder) -> None:
+    alone, after = encoder.encode_documents(
+        [DocumentText("the city"), DocumentText("the city", context=("berlin",))]
+    )
+    np.testing.assert_allclose(alone, after, atol=1e-6)
+
+
+def test_a_folder_and_its_name_open_the_same_encoder(
+    stanford: Path, encoder: ColBERTEncoder
+) -> None:
+    opened = open_encoder(str(stanford), device="cpu")
+    assert opened.identity.name == str(stanford)
+    assert opened.identity.fingerprint == encoder.identity.fingerprint
+
+
+def without_metadata(folder: Path) -> None:
+    (folder / "artifact.metadata").unlink()
+
+
+def with_another_dim(folder: Path) -> None:
+    change_json(folder / "artifact.metadata", dim=99)
+
+
+def without_tensor(name: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        from safetensors.torch import load_file, save_file
+
+        weights = load_file(folder / "model.safetensors")
+        del weights[name]
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+    return change
+
+
+def without_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+
+
+def with_damaged_weights(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"not a safetensors file at all")
+
+
+def as_plain_bert(folder: Path) -> None:
+    change_json(folder / "config.json", architectures=["BertModel"])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (without_metadata, "artifact.metadata is missing"),
+        (with_another_dim, "dim 99, its projection has 16"),
+        (without_tensor("linear.weight"), "no projection"),
+        (
+            without_tensor("bert.encoder.layer.1.output.dense.weight"),
+            r"1 weights of its backbone are missing, such as encoder\.layer\.1\.output",
+        ),
+        (without_weights, "none of model.safetensors"),
+        (with_damaged_weights, "cannot be read"),
+        (as_plain_bert, "neither a modules.json nor the architecture HF_ColBERT"),
+    ],
+)
+def test_an_incomplete_stanford_checkpoint_is_refused(
+    tmp_path: Path,
+    write_stanford: WriteCheckpoint,
+    damage: Callable[[Path], None],
+    message: str,
+) -> None:
+    folder = write_stanford(tmp_path / "damaged")
+    damage(folder)
+    with pytest.raises(EncoderUnavailable, match=message):
+        ColBERTEncoder(folder)
+
+
+def without_dense(folder: Path) -> None:
+    modules = json.loads((folder / "modules.json").read_text())
+    (folder / "modules.json").write_text(json.dumps(modules[:1]))
+
+
+def without_dense_weights(folder: Path) -> None:
+    (folder / "1_Dense" / "model.safetensors").unlink()
+
+
+def as_single_vector_model(folder: Path) -> None:
+    (folder / "config_sentence_transformers.json").write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (without_dense, "lists no projection"),
+        (without_dense_weights, "1_Dense has no weights"),
+        (as_single_vector_model, "describes no ColBERT model"),
+        (without_tensor("embeddings.LayerNorm.bias"), "1 weights of its backbone are missing"),
+    ],
+)
+def test_an_incomplete_pylate_checkpoint_is_refused(
+    tmp_path: Path,
+    write_pylate: WriteCheckpoint,
+    damage: Callable[[Path], None],
+    message: str,
+) -> None:
+    folder = write_pylate(tmp_path / "damaged")
+    damage(folder)
+    with pytest.raises(EncoderUnavailable, match=message):
+        ColBERTEncoder(folder)
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE forbids to download it"),
+        ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "the hub did not give it"),
+    ],
+)
+def test_an_unreachable_checkpoint_says_how_to_use_a_folder(
+    tmp_path: Path, environment: dict[str, str], reason: str
+) -> None:
+    """In a process of its own: huggingface_hub reads its environment when it is imported."""
+    program = (
+        "from memstore.encoders import open_encoder\n"
+        "from memstore.errors import EncoderUnavailable\n"
+        "import sys\n"
+        "try:\n"
+        "    open_encoder('colbertv2')\n"
+        "except EncoderUnavailable as error:\n"
+        "    print(error)\n"
+        "print('torch' in sys.modules)\n"
+    )
+    inherited = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        env=inherited | {"HF_HOME": str(tmp_path)} | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "colbert-ir/colbertv2.0 is not in the Hugging Face cache" in result.stdout
+    assert reason in result.stdout
+    assert "hf download colbert-ir/colbertv2.0 --local-dir my-colbert" in result.stdout
+    assert result.stdout.endswith("False\n"), "torch was imported to find nothing"
+
+
+def test_a_checkpoint_in_the_hub_cache_is_used_without_the_network(
+    tmp_path: Path, write_stanford: WriteCheckpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = tmp_path / "models--colbert-ir--colbertv2.0"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    write_stanford(repository / "snapshots" / ("0" * 40))
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+
+    opened = open_encoder("colbertv2", device="cpu")
+
+    assert opened.identity.name == "colbertv2"
+    assert opened.identity.dim == 16
+
+
+def test_an_interrupted_download_does_not_count_as_cached(
+    tmp_path: Path, write_stanford: WriteCheckpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = tmp_path / "models--colbert-ir--colbertv2.0"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    without_weights(write_stanford(repository / "snapshots" / ("0" * 40)))
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+
+    with pytest.raises(EncoderUnavailable, match="is not in the Hugging Face cache"):
+        open_encoder("colbertv2")

