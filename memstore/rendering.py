@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 from xml.sax.saxutils import escape, quoteattr
@@ -12,14 +13,18 @@ from memstore.times import iso
 if TYPE_CHECKING:
     from memstore.types import Hit
 
+# https://www.w3.org/TR/xml/#charsets, turned round
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
 RenderStyle = Literal["text", "markdown", "xml"]
 
 
 def render_hits(hits: Sequence[Hit], style: RenderStyle) -> str:
     """Return one block of text with a line or element per hit.
 
-    Line breaks inside a passage become spaces in `text` and `markdown`, so that recalled text
-    cannot pass itself off as another hit; in `xml` it is escaped.
+    Line breaks inside a hit become spaces in `text` and `markdown`, so that recalled text cannot
+    pass itself off as another hit; in `xml` it is escaped, and characters that XML has no way to
+    write become U+FFFD.
 
     Raises:
         BadInput: the style is unknown.
@@ -38,7 +43,7 @@ def _line(hit: Hit) -> str:
     notes = [text for text in (_when(hit), hit.memory.source) if text]
     suffix = f" ({', '.join(notes)})" if notes else ""
     title = f"{hit.memory.title}: " if hit.memory.title else ""
-    return " ".join(f"{title}{hit.passage.text}".split()) + suffix
+    return " ".join(f"{title}{hit.passage.text}{suffix}".split())
 
 
 def _element(hit: Hit) -> str:
@@ -47,8 +52,12 @@ def _element(hit: Hit) -> str:
         attributes["source"] = hit.memory.source
     if hit.memory.title:
         attributes["title"] = hit.memory.title
-    written = " ".join(f"{name}={quoteattr(value)}" for name, value in attributes.items())
-    return f"<memory {written}>{escape(hit.passage.text)}</memory>"
+    written = " ".join(f"{name}={quoteattr(_xml(value))}" for name, value in attributes.items())
+    return f"<memory {written}>{escape(_xml(hit.passage.text))}</memory>"
+
+
+def _xml(text: str) -> str:
+    return _NO_XML.sub("\ufffd", text)
 
 
 def _when(hit: Hit) -> str:

@@ -81,7 +81,7 @@ def zone(name: str) -> tzinfo:
         return UTC  # minimal systems ship no zone database
     try:
         return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: "Europe" is a folder
         raise BadInput(
             f"Time zone {name!r} is unknown. Use a name such as UTC or Europe/Lisbon."
         ) from error

@@ -40,7 +40,10 @@ def open_engine(
         foreign_keys: off for migrations only. Alembic's batch mode drops and recreates a table;
             with foreign keys on, SQLite would silently delete the children of every row.
     """
-    uri = f"file:{quote(str(store / DATABASE))}?mode={'ro' if read_only else 'rwc'}"
+    # absolute, so that later connections of the pool survive a change of the working directory;
+    # as bytes, since a path need not be UTF-8
+    path = quote(os.fsencode(os.path.abspath(store / DATABASE)))
+    uri = f"file://{path}?mode={'ro' if read_only else 'rwc'}"
 
     def connect() -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -115,9 +118,21 @@ def _holder(store: Path) -> str:
     try:
         note = json.loads((store / _HOLDER).read_text(encoding="utf-8"))
         held = max(0.0, time.time() - float(note["since"]))
-        return f"process {int(note['pid'])} ({note['command']}), for {held:.0f} s"
-    except (OSError, ValueError, KeyError, TypeError):
+        pid = int(note["pid"])
+        name = f"process {pid} ({note['command']}), for {held:.0f} s"
+        return name if _runs(pid) else "another process"  # the note may outlive its writer
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return "another process"
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)  # asks, and signals nothing
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True
 
 
 @contextlib.contextmanager
@@ -142,7 +157,7 @@ def _named(error: BaseException | None, store: Path) -> MemstoreError | None:
         # the sqlite3 module sets a code on errors of the library only
         return None
     primary = code & 0xFF
-    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL):
         return StoreLocked(
             f"{store} is being written by {_holder(store)}; the wait for the write lock ended. "
             "Try again when it has finished, or wait longer: Settings(lock_timeout=SECONDS)."

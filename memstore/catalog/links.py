@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, delete, exists, func, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from memstore.catalog.sql import among, inserted
@@ -75,9 +75,12 @@ def unlink_entities(connection: Connection, memory_row: int, namespace_id: int) 
         return
     connection.execute(delete(memory_entity).where(memory_entity.c.memory_row == memory_row))
     _count(connection, namespace_id, ids, -1)
-    connection.execute(delete(entity_count).where(entity_count.c.memories <= 0))
     linked = exists().where(memory_entity.c.entity_id == entity.c.id)
-    connection.execute(delete(entity).where(among(entity.c.id, ids), ~linked))
+    gone = select(entity.c.id).where(among(entity.c.id, ids), ~linked)
+    # what nothing links to goes even if its count drifted: forgetting must not fail over a cache
+    uncounted = or_(entity_count.c.memories <= 0, entity_count.c.entity_id.in_(gone))
+    connection.execute(delete(entity_count).where(uncounted))
+    connection.execute(delete(entity).where(entity.c.id.in_(gone)))
 
 
 def _known_entities(connection: Connection, canons: Sequence[str]) -> dict[str, int]:
@@ -174,7 +177,7 @@ def list_entities(
         .join(entity_count, entity_count.c.entity_id == entity.c.id)
         .where(
             among(entity_count.c.namespace_id, namespace_ids),
-            entity.c.canon.startswith(prefix, autoescape=True),
+            func.substr(entity.c.canon, 1, len(prefix)) == prefix,  # LIKE would fold case
         )
         .group_by(entity.c.id)
         .order_by(total.desc(), entity.c.canon)

@@ -8,7 +8,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Text,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from memstore.catalog.links import entity_names
@@ -71,16 +84,21 @@ def namespace_id(connection: Connection, path: str) -> int:
     return inserted(connection.execute(insert(namespace), {"path": path}))
 
 
+# written once: building a statement costs an `add` as much as running it
+_namespace_by_path = select(namespace.c.id).where(namespace.c.path == bindparam("path"))
+
+
 def find_namespace(connection: Connection, path: str) -> int | None:
     """Return the id of a namespace, None when nothing was ever stored in it."""
-    return connection.scalar(select(namespace.c.id).where(namespace.c.path == path))
+    return connection.scalar(_namespace_by_path, {"path": path})
 
 
 def namespaces_under(connection: Connection, path: str) -> dict[int, str]:
     """Return id → path of a namespace and of all below it; of all there are for `*`."""
     statement = select(namespace.c.id, namespace.c.path)
     if path != "*":
-        below = namespace.c.path.startswith(f"{path}/", autoescape=True)
+        # not LIKE, which takes "Team/" for "team/"; "0" is the character behind "/"
+        below = and_(namespace.c.path > f"{path}/", namespace.c.path < f"{path}0")
         statement = statement.where(or_(namespace.c.path == path, below))
     return {row.id: row.path for row in connection.execute(statement)}
 
@@ -135,6 +153,19 @@ def matching_rows(connection: Connection, condition: ColumnElement[bool]) -> lis
     )
 
 
+_same_content = (
+    select(memory.c.row)
+    .where(
+        live,
+        memory.c.namespace_id == bindparam("namespace"),
+        memory.c.content_hash == bindparam("content_hash"),
+        or_(bindparam("text", type_=Text).is_(None), memory.c.text == bindparam("text")),
+    )
+    .order_by(memory.c.row)
+    .limit(1)
+)
+
+
 def unchanged(
     connection: Connection, namespace: int, content_hash: str, *, text: str | None
 ) -> int | None:
@@ -143,12 +174,8 @@ def unchanged(
     Args:
         text: what its text must still be; None if a later correction of it does not matter.
     """
-    statement = select(memory.c.row).where(
-        live, memory.c.namespace_id == namespace, memory.c.content_hash == content_hash
-    )
-    if text is not None:
-        statement = statement.where(memory.c.text == text)
-    return connection.scalar(statement.order_by(memory.c.row).limit(1))
+    values = {"namespace": namespace, "content_hash": content_hash, "text": text}
+    return connection.scalar(_same_content, values)
 
 
 def versions(connection: Connection, namespace: int, key: str) -> list[Row[Any]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
-from memstore.catalog.engine import open_engine, writing
+from memstore.catalog.engine import DATABASE, open_engine, writing
 from memstore.catalog.tables import SCHEMA_VERSION
 from memstore.errors import IndexDamaged, SchemaTooNew
 
@@ -39,6 +39,11 @@ def bring_up_to_date(store: Path, *, lock_timeout: float) -> None:
         version = stored_version(connection)
         if version is not None and version > SCHEMA_VERSION:
             raise too_new(store, version)
+        if version is None and connection.scalar(text("SELECT 1 FROM sqlite_master LIMIT 1")):
+            raise IndexDamaged(
+                f"{store / DATABASE} has tables but no schema version: it is no memstore database, "
+                "or a damaged one. Nothing was changed. Give another path, or restore a backup."
+            )
         if version != SCHEMA_VERSION:  # else another process was faster
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
@@ -46,11 +51,27 @@ def bring_up_to_date(store: Path, *, lock_timeout: float) -> None:
 
 @contextlib.contextmanager
 def migrating(store: Path, *, lock_timeout: float) -> Iterator[Connection]:
-    """Yield a connection fit for migrations: foreign keys off, all of them checked at the end."""
+    """Yield a connection fit for migrations: foreign keys off, all of them checked at the end.
+
+    Alembic's batch mode recreates a table without its triggers, AUTOINCREMENT and highest number
+    given out. The number is restored, the loss of the others refused.
+
+    Raises:
+        IndexDamaged: a migration would lose something; nothing was changed.
+    """
     engine = open_engine(store, lock_timeout=lock_timeout, foreign_keys=False)
     try:
         with writing(engine, store) as connection:
+            promises = _promises(connection)
+            numbers = _numbers_given_out(connection)
             yield connection
+            lost = promises - _promises(connection)
+            if lost:
+                raise IndexDamaged(
+                    f"{store}: a migration would lose {', '.join(sorted(lost))}. Nothing was "
+                    "changed; please report it."
+                )
+            _restore_numbers(connection, numbers)
             broken = connection.execute(text("PRAGMA foreign_key_check")).all()
             if broken:
                 raise IndexDamaged(
@@ -59,6 +80,37 @@ def migrating(store: Path, *, lock_timeout: float) -> Iterator[Connection]:
                 )
     finally:
         engine.dispose()
+
+
+def _promises(connection: Connection) -> set[str]:
+    """Return what must outlive a migration: triggers, and tables that number rows only once."""
+    return set(
+        connection.scalars(
+            text(
+                "SELECT 'the trigger ' || name FROM sqlite_master WHERE type = 'trigger' "
+                "UNION ALL SELECT 'AUTOINCREMENT of ' || name FROM sqlite_master "
+                "WHERE type = 'table' AND sql LIKE '%AUTOINCREMENT%'"
+            )
+        )
+    )
+
+
+def _numbers_given_out(connection: Connection) -> dict[str, int]:
+    """Return table → the highest row number it ever gave out."""
+    known = "SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'"
+    if not connection.scalar(text(known)):
+        return {}
+    rows = connection.execute(text("SELECT name, seq FROM sqlite_sequence"))
+    return {row.name: row.seq for row in rows}
+
+
+def _restore_numbers(connection: Connection, numbers: dict[str, int]) -> None:
+    now = _numbers_given_out(connection)
+    for name, number in numbers.items():
+        if now.get(name, 0) < number:
+            values = {"name": name, "seq": number}
+            connection.execute(text("DELETE FROM sqlite_sequence WHERE name = :name"), values)
+            connection.execute(text("INSERT INTO sqlite_sequence VALUES (:name, :seq)"), values)
 
 
 def too_new(store: Path, version: str) -> SchemaTooNew:

@@ -8,15 +8,19 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, CursorResult, func, select
 
+# SQLite binds at most 32,766 parameters. One JSON parameter has no limit, but building its
+# statement takes 0.2 ms more: felt by an add, not by those who bring many values.
+_FEW = 100
+
 
 def among(
     column: ColumnElement[int] | ColumnElement[str], values: Iterable[int] | Iterable[str]
 ) -> ColumnElement[bool]:
-    """Return the condition that the column's value is one of `values`.
-
-    One bound parameter, however many values there are: SQLite allows 32,766 of them.
-    """
-    each = func.json_each(json.dumps(list(values))).table_valued("value")
+    """Return the condition that the column's value is one of `values`, however many there are."""
+    given = list(values)
+    if len(given) <= _FEW:
+        return column.in_(given)
+    each = func.json_each(json.dumps(given)).table_valued("value")
     return column.in_(select(each.c.value))
 
 

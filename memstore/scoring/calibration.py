@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from memstore.errors import IndexDamaged
+
 
 class Calibration(Protocol):
     """Maps raw scores to log-odds. Strictly increasing, so the order never changes."""
@@ -42,6 +44,7 @@ class ContrastCalibration:
     def __call__(
         self, scores: NDArray[np.float64], *, mean: float, memories: int, query_tokens: int
     ) -> NDArray[np.float64]:
+        check_finite(scores, mean)
         slope = self.slope + self.slope_ln_tokens * math.log(max(query_tokens, 1))
         prior = self.bias + self.slope_ln_memories * math.log(max(memories, 1))
         return prior + (scores - mean) * slope
@@ -55,6 +58,21 @@ _SHIPPED: dict[str, Calibration] = {
 }
 
 
+def check_finite(scores: NDArray[np.float64], mean: float = 0.0) -> None:
+    """Refuse raw scores that no order can be made of.
+
+    Raises:
+        IndexDamaged: a score is not a number or infinite, which finite vectors cannot give.
+    """
+    wrong = np.count_nonzero(~np.isfinite(scores))
+    if wrong or not math.isfinite(mean):
+        raise IndexDamaged(
+            f"{wrong} of {len(scores)} scores are not finite, and their mean is {mean}: stored "
+            "vectors are damaged, or the encoder made values that are no numbers. Check the store:"
+            "\n    memstore verify"
+        )
+
+
 def calibration_for(encoder: str) -> Calibration | None:
     """Return the shipped calibration of an encoder; None when it was never fitted."""
     return _SHIPPED.get(encoder)
@@ -66,4 +84,7 @@ def probability(nats: float) -> float:
     >>> probability(0.0)
     0.5
     """
-    return 1.0 / (1.0 + math.exp(-nats)) if nats >= 0 else 1.0 - 1.0 / (1.0 + math.exp(nats))
+    if nats >= 0:
+        return 1.0 / (1.0 + math.exp(-nats))
+    odds = math.exp(nats)  # 1 minus the other branch would lose what is below 1e-16
+    return odds / (1.0 + odds)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from memstore.scoring.calibration import check_finite
 from memstore.scoring.components import Values
 from memstore.scoring.profiles import Profile
 
@@ -33,16 +34,22 @@ def adjust(semantic: Values, components: dict[str, Values], profile: Profile) ->
 
     Args:
         semantic: calibrated log-odds, in nats, finite.
-        components: one array per name in COMPONENTS.
+        components: one array per name in COMPONENTS, finite.
+
+    Raises:
+        IndexDamaged: a semantic score is not a number or infinite.
     """
+    check_finite(semantic)
     if profile.cap == 0.0:
         return Adjustment(semantic, {name: np.zeros(len(semantic)) for name in COMPONENTS})
     weighted = {name: getattr(profile, name) * components[name] for name in COMPONENTS}
     total = np.zeros(len(semantic))
     for name in COMPONENTS:
         total = total + weighted[name]
-    ratio = total / profile.cap
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratio = total / profile.cap
         scale = np.where(np.abs(total) < 1e-12, 1.0, np.tanh(ratio) / ratio)
     parts = {name: values * scale for name, values in weighted.items()}
-    return Adjustment(semantic + profile.cap * np.tanh(ratio), parts)
+    # where nothing is said nothing is added: even -0.0 + 0.0 would change a bit
+    adjusted = semantic + profile.cap * np.tanh(ratio)
+    return Adjustment(np.where(total == 0.0, semantic, adjusted), parts)

@@ -22,7 +22,8 @@ def currency(age_days: Values, half_life_days: Values) -> Values:
     [1.0, 0.0, 0.0]
     """
     age = np.maximum(age_days, 0.0)
-    fresh = 2.0 / np.sqrt(1.0 + 3.0 * age / half_life_days) - 1.0
+    with np.errstate(over="ignore"):  # a half-life of next to nothing: -1 is right
+        fresh = 2.0 / np.sqrt(1.0 + 3.0 * age / half_life_days) - 1.0
     known = ~np.isnan(age_days) & np.isfinite(half_life_days)
     return np.where(known, fresh, 0.0)
 
@@ -44,18 +45,18 @@ def entity_coverage(shared: NDArray[np.bool_], mentions: Values, memories: int) 
     Args:
         shared: (candidates, query entities), whether the memory mentions the entity.
         mentions: (query entities,), live memories of the namespace that mention it.
-        memories: live memories in the namespace.
+        memories: memories searched; fewer than mention an entity when the past is searched.
 
     Returns:
         (candidates,), in [0, 1]; 0 without query entities.
     """
     if memories == 0 or shared.shape[1] == 0:
         return np.zeros(len(shared))
-    weight = np.log((memories + 1.0) / (mentions + 1.0)) / np.log(memories + 1.0)
-    total = float(weight.sum())
-    if total <= 0.0:
-        return np.zeros(len(shared))
+    weights = np.log((memories + 1.0) / (mentions + 1.0)) / np.log(memories + 1.0)
     covered = np.zeros(len(shared))
-    for column in range(shared.shape[1]):  # few columns; a fixed order keeps every row's bits
-        covered += weight[column] * shared[:, column]
-    return covered / total
+    total = 0.0
+    # few columns; one fixed order of both sums keeps every row's bits and the share at most 1
+    for column, weight in enumerate(np.maximum(weights, 0.0).tolist()):
+        covered += weight * shared[:, column]
+        total += weight
+    return covered / total if total > 0.0 else np.zeros(len(shared))

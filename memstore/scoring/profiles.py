@@ -43,6 +43,7 @@ PROFILES = {
         Profile(name="trusted", currency=0.25, trust=1.5, entity=0.5, importance=0.5, cap=2.0),
     )
 }
+MAX_WEIGHT = 1_000_000  # sums of weights stay far from infinity
 WEIGHTS = tuple(field.name for field in dataclasses.fields(Profile) if field.name != "name")
 
 
@@ -50,21 +51,27 @@ def resolve(name: str, weights: Mapping[str, Any] | None = None) -> Profile:
     """Return a profile by name, with some of its weights replaced.
 
     Raises:
-        BadInput: unknown profile or weight (lists the known ones), or a weight that is negative,
-            not finite or not a number.
+        BadInput: unknown profile or weight (lists the known ones), or a weight that is no number
+            or not from 0 to MAX_WEIGHT.
     """
-    if name not in PROFILES:
+    if not isinstance(name, str) or name not in PROFILES:
         raise BadInput(f"Profile {name!r} is unknown. Known: {', '.join(PROFILES)}.")
     profile = PROFILES[name]
-    if not weights:
+    if weights is None:
         return profile
+    if not isinstance(weights, Mapping):
+        raise BadInput(f"weights is {weights!r}; give a mapping such as {{'currency': 0.5}}.")
     for weight, value in weights.items():
         if weight not in WEIGHTS:
             raise BadInput(f"Weight {weight!r} is unknown. Known: {', '.join(WEIGHTS)}.")
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not 0 <= value < float("inf"):
-            raise BadInput(f"Weight {weight!r} is {value!r}; give a finite number of at least 0.")
+        if not number or not 0 <= value <= MAX_WEIGHT:
+            raise BadInput(
+                f"Weight {weight!r} is {value!r}; give a number from 0 to {MAX_WEIGHT:,}."
+            )
     if weights.get("half_life_days") == 0:
         raise BadInput("half_life_days is 0; give a positive number of days.")
+    if not weights:
+        return profile
     changed = {weight: float(value) for weight, value in weights.items()}
     return dataclasses.replace(profile, name=f"{name}+weights", **changed)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, and_, delete, select
 
 from memstore.catalog import links, log, memories, vectors
 from memstore.catalog.engine import reading, writing
 from memstore.catalog.filters import compile_filter
 from memstore.catalog.sql import among
-from memstore.catalog.tables import memory
+from memstore.catalog.tables import entity_count, event, memory, source
+from memstore.catalog.tables import namespace as namespaces
 from memstore.entities import canonical, lowercase_words, memory_entities
 from memstore.errors import BadInput, MemoryNotFound, StoreLocked
 from memstore.store import drafts
@@ -79,7 +80,8 @@ def update(opened: OpenStore, memory_id: str, changes: Mapping[str, Any], *, now
         )
     reencode = (written.text, written.title) != (before.text, before.title)
     relink = "entities" in checked or written.text != before.text
-    passages = encode(opened, [written])[0] if reencode else ()
+    encoder = opened.encoder if reencode else None
+    passages = () if encoder is None else encode(encoder, opened.settings, [written])[0]
     found = (
         memory_entities(
             written.text,
@@ -93,6 +95,8 @@ def update(opened: OpenStore, memory_id: str, changes: Mapping[str, Any], *, now
         else ()
     )
     with writing(opened.engine, opened.path) as connection:
+        if encoder is not None:
+            opened.check_encoder(connection, encoder)
         row, current = one(connection, memory_id)
         if current != before:
             raise BadInput(
@@ -169,7 +173,8 @@ def forget(
     """Take memories out of every result; with `purge` also out of every file.
 
     A forgotten memory keeps its row as a tombstone, without vectors and entities; a purged one
-    leaves its id in the event log and nothing else.
+    leaves its id in the event log and nothing else. Names of namespaces and sources go with the
+    last memory that needs them.
 
     Raises:
         MemoryNotFound: one of the ids is not there; nothing was forgotten.
@@ -180,7 +185,7 @@ def forget(
         opened.check_writable()
     if (ids is None) == (where is None):
         raise BadInput("Say which memories to forget: either ids or where={...}.")
-    wanted = [ids] if isinstance(ids, str) else ids
+    wanted = None if ids is None else _checked_ids(ids)
     condition = compile_filter(where, canonical=canonical) if wanted is None else None
     transaction = reading if dry_run else writing
     with transaction(opened.engine, opened.path) as connection:
@@ -189,8 +194,12 @@ def forget(
         else:
             assert condition is not None
             scope = memories.namespaces_under(connection, namespace)
-            rows = memories.matching_rows(
-                connection, and_(among(memory.c.namespace_id, scope), condition)
+            inside = and_(among(memory.c.namespace_id, scope), condition)
+            # a tombstone still holds its text: a purge must not pass it over
+            rows = (
+                list(connection.scalars(select(memory.c.row).where(inside)))
+                if purge
+                else memories.matching_rows(connection, inside)
             )
         named = connection.execute(
             select(memory.c.row, memory.c.id, memory.c.namespace_id, memory.c.forgotten_at)
@@ -208,6 +217,7 @@ def forget(
         if purge:
             memories.delete_memories(connection, rows)
             log.erase_events(connection, report.ids)
+            _erase_unused_names(connection)
         for item in named:
             if not purge:
                 memories.update_memory(connection, item.row, forgotten_at=now)
@@ -215,6 +225,32 @@ def forget(
     if purge:
         _rewrite(opened)  # outside the transaction: VACUUM begins its own
     return report
+
+
+def _checked_ids(ids: str | Sequence[str]) -> list[str]:
+    if isinstance(ids, str):
+        return [drafts.check_id(ids)]
+    if isinstance(ids, Mapping) or not isinstance(ids, Iterable):
+        raise BadInput(f"ids is {ids!r}; give an id, a list of ids, or where={{...}}.")
+    return [drafts.check_id(id_) for id_ in ids]
+
+
+def _erase_unused_names(connection: Connection) -> None:
+    """Delete the names of namespaces and sources that nothing refers to any more."""
+    connection.execute(
+        delete(namespaces).where(
+            ~select(memory.c.row).where(memory.c.namespace_id == namespaces.c.id).exists(),
+            ~select(entity_count.c.entity_id)
+            .where(entity_count.c.namespace_id == namespaces.c.id)
+            .exists(),
+        )
+    )
+    connection.execute(
+        delete(source).where(
+            ~select(memory.c.row).where(memory.c.source_id == source.c.id).exists(),
+            ~select(event.c.id).where(event.c.source_id == source.c.id).exists(),
+        )
+    )
 
 
 def _rows_of(connection: Connection, ids: Sequence[str], *, forgotten_too: bool) -> list[int]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, func, select, text
+from sqlalchemy import Connection, func, select, text
 
 from memstore.catalog import links, log, memories, vectors
 from memstore.catalog.engine import reading, writing
@@ -18,33 +19,62 @@ from memstore.catalog.tables import (
     memory_entity,
     passage,
 )
+from memstore.errors import IndexDamaged
 from memstore.store.opening import OpenStore
 from memstore.store.writing import Written, encode
 from memstore.types import Finding, VerifyReport
+
+# tables whose rows are worth nothing without their parents
+_DERIVED = ("passage", "hot_vector", "memory_entity", "entity_count")
+
+
+@dataclass(frozen=True, slots=True)
+class _Orphan:
+    table: str
+    row: int
+    parent: str
 
 
 def verify(opened: OpenStore, *, repair: bool, now: int) -> VerifyReport:
     """Check the database, and with `repair` rebuild what is derived from what is true.
 
-    Rebuilt are passages with their vectors (from the texts) and entity counts (from the links).
+    Rebuilt are passages with their vectors (from the texts) and entity counts (from the links);
+    passages, vectors and links of something that is not there any more are removed.
     """
     if repair:
         opened.check_writable()
-    with reading(opened.engine, opened.path) as connection:
-        findings = _sqlite(connection)
-        broken = _broken_passages(connection, opened.identity.dim)
-        counts = _wrong_counts(connection)
-        findings += _events(connection)
-        checked = {
-            "memories": connection.scalar(select(func.count()).where(memories.live)) or 0,
-            "passages": connection.scalar(select(func.count()).select_from(passage)) or 0,
-            "events": connection.scalar(select(func.count()).select_from(event)) or 0,
-        }
+    findings: list[Finding] = []
+    try:
+        with reading(opened.engine, opened.path) as connection:
+            findings += _sqlite(connection)
+            orphans = _orphans(connection)
+            broken = _broken_passages(connection, opened.identity.dim)
+            counts = _wrong_counts(connection)
+            findings += _events(connection)
+            checked = {
+                "memories": connection.scalar(select(func.count()).where(memories.live)) or 0,
+                "passages": connection.scalar(select(func.count()).select_from(passage)) or 0,
+                "events": connection.scalar(select(func.count()).select_from(event)) or 0,
+            }
+    except IndexDamaged as error:  # too damaged to be read: say so, and what was found before
+        findings.append(Finding(code="sqlite", message=str(error)))
+        return VerifyReport(findings=tuple(findings), checked={})
+    if repair and orphans:
+        with writing(opened.engine, opened.path) as connection:
+            _remove(connection, orphans)
     if repair and broken:
         _reencode(opened, list(broken), now)
-    if repair and counts:
+    if repair and (counts or orphans):
         with writing(opened.engine, opened.path) as connection:
             links.recount(connection)
+    findings += [
+        Finding(
+            code="foreign_key",
+            message=f"row {item.row} of {item.table} lost its parent in {item.parent}",
+            repaired=repair and item.table in _DERIVED,
+        )
+        for item in orphans
+    ]
     findings += [
         Finding(code="passages", message=message, repaired=repair) for message in broken.values()
     ]
@@ -53,15 +83,27 @@ def verify(opened: OpenStore, *, repair: bool, now: int) -> VerifyReport:
 
 
 def _sqlite(connection: Connection) -> list[Finding]:
-    found = [
+    return [
         Finding(code="sqlite", message=str(row[0]))
         for row in connection.execute(text("PRAGMA integrity_check"))
         if row[0] != "ok"
     ]
-    return found + [
-        Finding(code="foreign_key", message=f"a row of {row[0]} lost its parent in {row[2]}")
+
+
+def _orphans(connection: Connection) -> list[_Orphan]:
+    """Return the rows whose parent is gone."""
+    return [
+        _Orphan(str(row[0]), int(row[1]), str(row[2]))
         for row in connection.execute(text("PRAGMA foreign_key_check"))
     ]
+
+
+def _remove(connection: Connection, orphans: Sequence[_Orphan]) -> None:
+    for item in orphans:
+        if item.table in _DERIVED:
+            connection.execute(
+                text(f"DELETE FROM {item.table} WHERE rowid = :row"), {"row": item.row}
+            )
 
 
 def _broken_passages(connection: Connection, dim: int) -> dict[int, str]:
@@ -80,6 +122,8 @@ def _broken_passages(connection: Connection, dim: int) -> dict[int, str]:
         .order_by(passage.c.memory_row, passage.c.ordinal)
     )
     for row in rows:
+        if row.memory_row not in texts:
+            continue  # an orphan
         id_, content, forgotten_at = texts[row.memory_row]
         place = f"memory {id_}, passage {row.ordinal}"
         if forgotten_at is not None:
@@ -156,9 +200,15 @@ def _reencode(opened: OpenStore, rows: Sequence[int], now: int) -> None:
             for row, item in found.items()
             if row in living
         }
-    encoded = dict(zip(written, encode(opened, list(written.values())), strict=True))
+    encoder = opened.encoder
+    made = encode(encoder, opened.settings, list(written.values()))
+    encoded = dict(zip(written, made, strict=True))
     with writing(opened.engine, opened.path) as connection:
-        connection.execute(delete(passage).where(passage.c.memory_row.in_(rows)))
+        opened.check_encoder(connection, encoder)
+        # what was changed meanwhile got new passages by that, and what was purged needs none
+        unchanged = memories.load_rows(connection, rows)
+        found = {row: item for row, item in found.items() if unchanged.get(row) == item}
+        vectors.delete_passages(connection, list(found))
         for row, item in found.items():
             if row in encoded:
                 vectors.insert_passages(connection, row, encoded[row])

@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from memstore.catalog import links, log, memories, vectors
 from memstore.catalog.engine import DATABASE, reading, writing
@@ -57,8 +57,9 @@ def backup(opened: OpenStore, destination: str | os.PathLike[str]) -> Path:
         _sync(partial)
         partial.rename(target)  # whoever sees the folder sees a whole store
     except (OSError, sqlite3.Error) as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise StoreUnwritable(f"The backup to {target} failed: {error}.") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # gone already if all went well
     return target
 
 
@@ -73,8 +74,8 @@ def _sync(path: Path) -> None:
 def export(opened: OpenStore, destination: str | os.PathLike[str]) -> int:
     """Write every live memory with its history as JSONL and return their number.
 
-    The first line names the format, the schema and the encoder; then one memory per line. The file
-    appears whole or not at all.
+    The first line names the format, the schema, the encoder and the number of memories; then one
+    memory per line. The file appears whole or not at all.
     """
     target = Path(destination)
     partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
@@ -88,6 +89,7 @@ def export(opened: OpenStore, destination: str | os.PathLike[str]) -> int:
                 "version": _FORMAT_VERSION,
                 "schema": SCHEMA_VERSION,
                 "encoder": opened.identity.name,
+                "memories": connection.scalar(select(func.count()).where(memories.live)),
             }
             out.write(json.dumps(header) + "\n")
             count = 0
@@ -181,26 +183,33 @@ def import_(opened: OpenStore, path: str | os.PathLike[str], *, now: int) -> Imp
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        with path.open(encoding="utf-8") as lines:
+        with path.open("rb") as lines:
             header = _object(lines.readline(), path, 1)
             if header.get("format") != _FORMAT or header.get("version") != _FORMAT_VERSION:
                 raise BadInput(
                     f"{path} is no memstore export of version {_FORMAT_VERSION}. To store plain "
                     f"JSONL use:\n    memstore ingest {path}"
                 )
+            found = 0
             for number, line in enumerate(lines, start=2):
                 if line.strip():
+                    found += 1
                     yield _object(line, path, number)
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not UTF-8: {error}.") from error
+            if found != header.get("memories", found):
+                raise BadInput(
+                    f"{path} holds {found} of the {header['memories']} memories that were exported:"
+                    " it is cut off. What it holds was stored; import a whole copy for the rest."
+                )
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def _object(line: str, path: Path, number: int) -> dict[str, Any]:
+def _object(line: bytes, path: Path, number: int) -> dict[str, Any]:
     try:
-        item = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+        item = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}:{number}: not UTF-8: {error}.") from error
+    except (ValueError, RecursionError) as error:  # ValueError: also an integer of 5,000 digits
         raise BadInput(f"{path}:{number}: not a JSON object: {error}.") from error
     if not isinstance(item, dict):
         raise BadInput(f"{path}:{number}: not a JSON object.")
@@ -226,19 +235,25 @@ def _import_batch(opened: OpenStore, batch: list[dict[str, Any]], now: int) -> i
         contexts = _contexts(connection, new, opened.settings.session_context)
     if not new:
         return 0
+    encoder = opened.encoder
     encoded = encode(
-        opened,
+        encoder,
+        opened.settings,
         [
             Written(item.row.text, item.row.title, context)
             for item, context in zip(new, contexts, strict=True)
         ],
     )
     with writing(opened.engine, opened.path) as connection:
+        opened.check_encoder(connection, encoder)
         known = memories.known_ids(connection, [item.row.id for item in new])
+        added = 0
         for item, passages in zip(new, encoded, strict=True):
             if item.row.id not in known:
                 _insert(connection, item, passages, now)
-    return len(new)
+                known.add(item.row.id)  # an export names each memory once; the first one counts
+                added += 1
+    return added
 
 
 def _contexts(connection: Connection, items: list[_Imported], count: int) -> list[tuple[str, ...]]:
@@ -268,7 +283,7 @@ def _checked(item: dict[str, Any]) -> _Imported:
         return _imported(item)
     except BadInput as error:
         raise BadInput(f"{item['place']}: {error}") from error
-    except (TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
         raise BadInput(f"{item['place']}: not as export writes it: {error!r}.") from error
 
 
@@ -324,7 +339,7 @@ def _imported(item: dict[str, Any]) -> _Imported:
         source=draft.source,
         expired_at=times["expired_at"],
         observed_at=times["observed_at"],
-        links=tuple(_link(link) for link in item.get("entities", ())),
+        links=tuple({link.canon: link for link in map(_link, item.get("entities", ()))}.values()),
         events=tuple(_event(entry) for entry in item.get("events", ())),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
@@ -39,9 +40,15 @@ def stats(opened: OpenStore) -> Stats:
             segments=count(select(func.count()).select_from(segment)),
             encoder=opened.identity.name,
             schema_version=SCHEMA_VERSION,
-            size_bytes=sum(
-                file.stat().st_size for file in opened.path.rglob("*") if file.is_file()
-            ),
+            size_bytes=sum(map(_size_bytes, opened.path.rglob("*"))),
             forgotten=count(select(func.count()).where(memory.c.forgotten_at.is_not(None))),
             sources={row[0]: row[1] for row in by_source},
         )
+
+
+def _size_bytes(path: Path) -> int:
+    """Return a file's size; 0 for folders and for what a writer has removed meanwhile."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except FileNotFoundError:
+        return 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta, tzinfo
@@ -192,7 +191,7 @@ def check_number(value: Any, name: str, low: float, high: float) -> float:
     """Return a finite number in [low, high]."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise BadInput(f"{name} is {value!r}; give a number from {low:g} to {high:g}.")
-    if not (math.isfinite(value) and low <= value <= high):
+    if not low <= value <= high:  # false for NaN too
         raise BadInput(f"{name} is {value!r}; it must be from {low:g} to {high:g}.")
     return float(value)
 
@@ -241,4 +240,15 @@ def check_entities(value: Any) -> tuple[str, ...] | None:
         return None
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise BadInput(f"entities is {value!r}; give a list of names.")
-    return tuple(check_string(name, "an entity") or "" for name in value)
+    names = tuple(check_string(name, "an entity") for name in value)
+    if None in names:
+        raise BadInput("an entity is None. Leave it out, or give its name.")
+    return tuple(name for name in names if name is not None)
+
+
+def check_id(value: Any) -> str:
+    """Return a memory's id as it may be looked up, whether or not there is such a memory."""
+    if not isinstance(value, str):
+        raise BadInput(f"A memory's id is {value!r}; give the string that `Memory.id` holds.")
+    _check_characters(value, "id")
+    return value

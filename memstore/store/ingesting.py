@@ -39,10 +39,8 @@ _KEPT = (
     "source",
     "speaker",
     "confidence",
-    "importance",
     "valid_from",
     "valid_to",
-    "entities",
 )
 
 
@@ -156,11 +154,13 @@ def read(source: Source, defaults: Defaults) -> Iterator[Item]:
     Raises:
         BadInput: the source itself is unusable: a path that does not exist or of unknown kind.
     """
+    if isinstance(source, (str, PathLike)) and not str(source).strip():
+        raise BadInput("The path is empty. Give a .jsonl, .txt or .md file, or a folder.")
     if isinstance(source, (str, PathLike)):
         yield from _read_path(Path(source), defaults)
         return
-    if not isinstance(source, Iterable):
-        raise BadInput(f"Cannot ingest {type(source).__name__}: give paths or mappings.")
+    if isinstance(source, (Mapping, bytes)) or not isinstance(source, Iterable):
+        raise BadInput(f"Cannot ingest one {type(source).__name__}: give paths or mappings.")
     for number, item in enumerate(source, start=1):
         if isinstance(item, (str, PathLike)):
             yield from _read_path(Path(item), defaults)
@@ -197,7 +197,9 @@ def _read_file(path: Path, defaults: Defaults, *, key: str) -> Iterator[Item]:
         yield origin, origin.error(_not_utf8(error))
         return
     except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
+        origin = Origin(str(path), None)
+        yield origin, origin.error(f"cannot be read: {error.strerror}.")
+        return
     title = _first_heading(text) if kind == "markdown" else None
     item = (
         {"text": text, "key": key} if title is None else {"text": text, "key": key, "title": title}
@@ -216,7 +218,7 @@ def _read_jsonl(path: Path, defaults: Defaults) -> Iterator[Item]:
                 item = json.loads(line)
             except UnicodeDecodeError as error:
                 yield origin, origin.error(_not_utf8(error))
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:  # also an integer of 5,000 digits
                 yield origin, origin.error(f"not a JSON object: {error}.")
             else:
                 yield origin, _parsed(item, origin, defaults)
@@ -258,7 +260,7 @@ def _fields(item: Mapping[str, Any], defaults: Defaults) -> dict[str, Any]:
             continue
         if field not in _KEPT:
             metadata[str(name)] = value
-        elif name in _RENAMED and field in item:
+        elif name in _RENAMED and item.get(field) is not None:
             metadata[str(name)] = value  # `key` and `id` both given: the exact name wins
         else:
             fields[field] = _key(value) if field == "key" else value

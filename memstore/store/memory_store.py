@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta, tzinfo
 from pathlib import Path
@@ -163,8 +162,9 @@ class MemoryStore:
         """Store one memory and return it, durable and findable.
 
         The same content again (in the same namespace, under the same key if any) changes nothing
-        and returns the memory that is there. Other content under a key that is in use supersedes
-        the key's earlier memory: that one stops being valid when this one begins.
+        and returns the memory that is there; if that one has ended since and no time is given, it
+        is true again, as a new memory. Other content under a key that is in use supersedes the
+        key's earlier memory: that one stops being valid when this one begins.
 
         Args:
             namespace: a path such as `team/ana`; a hard partition.
@@ -214,6 +214,8 @@ class MemoryStore:
             BadInput: one of them cannot be accepted, or two have the same key; nothing was stored.
         """
         opened = self._opened
+        if isinstance(memories_, (str, Mapping, NewMemory)):
+            raise BadInput("add_many takes a list of memories; for one memory use add.")
         checked = [drafts.draft(item) for item in memories_]
         return store_and_load(opened, checked, now=microseconds_now())
 
@@ -295,7 +297,7 @@ class MemoryStore:
             "entities": entities,
         }
         changes = {name: value for name, value in given.items() if value is not _UNSET}
-        return changing.update(self._opened, id, changes, now=microseconds_now())
+        return changing.update(self._opened, drafts.check_id(id), changes, now=microseconds_now())
 
     def forget(
         self,
@@ -312,6 +314,7 @@ class MemoryStore:
             ids: one id or several; or
             where: a filter, within `namespace`.
             purge: leave no byte of their texts in any file of the store; slower, it rewrites it.
+                A filter then also finds what was forgotten before.
             dry_run: only say which ones.
 
         Raises:
@@ -399,7 +402,6 @@ class MemoryStore:
         opened = self._opened
         if isinstance(texts, str):
             raise BadInput("query_many takes a list of texts; for one text use query.")
-        checked = [drafts.check_text(text, "the query") for text in texts]
         request = searching.check_query(
             namespace=namespace,
             limit=limit,
@@ -413,14 +415,9 @@ class MemoryStore:
             min_score=min_score,
             explain=explain,
         )
-        began = time.perf_counter()
-        encoded = opened.encoder.encode_queries(checked)
-        encoding = (time.perf_counter() - began) / max(len(checked), 1)
-        with reading(opened.engine, opened.path) as connection:
-            return [
-                searching.search(opened, connection, text, query, request, {"encode": encoding})
-                for text, query in zip(checked, encoded, strict=True)
-            ]
+        return searching.answer(
+            opened, [drafts.check_text(text, "the query") for text in texts], request
+        )
 
     def get(self, id: str) -> Memory:  # noqa: A002  # the name of the public contract
         """Return a memory by its id.
@@ -430,7 +427,7 @@ class MemoryStore:
         """
         opened = self._opened
         with reading(opened.engine, opened.path) as connection:
-            return changing.one(connection, id)[1]
+            return changing.one(connection, drafts.check_id(id))[1]
 
     def get_by_key(self, key: str, *, namespace: str = DEFAULT_NAMESPACE) -> Memory:
         """Return the latest memory of a key.
@@ -439,6 +436,8 @@ class MemoryStore:
             MemoryNotFound: nothing was stored under it in this namespace.
         """
         opened = self._opened
+        if drafts.check_string(key, "key") is None:
+            raise BadInput("key is None. Give the key the memory was stored under.")
         with reading(opened.engine, opened.path) as connection:
             space = memories.find_namespace(connection, drafts.check_namespace(namespace))
             found = [] if space is None else memories.versions(connection, space, key)
@@ -481,7 +480,7 @@ class MemoryStore:
         """
         opened = self._opened
         with reading(opened.engine, opened.path) as connection:
-            events = log.history(connection, id)
+            events = log.history(connection, drafts.check_id(id))
         if not events or id == log.STORE:
             raise MemoryNotFound(f"The store never held a memory {id!r}.")
         return events
@@ -497,9 +496,14 @@ class MemoryStore:
         opened = self._opened
         searching.check_count(limit, "limit", MAX_LIMIT)
         path = drafts.check_namespace(namespace, allow_all=True)
+        if prefix != "" and drafts.check_string(prefix, "prefix") is None:
+            raise BadInput("prefix is None. Leave it out to list all entities.")
+        beginning = canonical(prefix)
+        if prefix and not beginning:
+            return ()  # punctuation alone: no name begins so
         with reading(opened.engine, opened.path) as connection:
             scope = memories.namespaces_under(connection, path)
-            return links.list_entities(connection, list(scope), canonical(prefix), limit)
+            return links.list_entities(connection, list(scope), beginning, limit)
 
     # maintenance
 

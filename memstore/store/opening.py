@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from memstore.catalog import log
 from memstore.catalog.engine import DATABASE, open_engine, reading, writing
@@ -21,15 +22,28 @@ from memstore.encoders import Encoder, EncoderIdentity, open_encoder
 from memstore.entities import EntityExtractor, open_extractor
 from memstore.errors import (
     BadInput,
-    EncoderMismatch,
     IndexDamaged,
     StoreNotFound,
     StoreUnwritable,
 )
 from memstore.settings import DEFAULT_ENCODER, Settings
+from memstore.store.identity import (
+    check_current,
+    check_identity,
+    mismatch,
+    read_identity,
+    write_identity,
+)
 from memstore.store.snapshot import Snapshot
 
-_ENCODER = "encoder"
+_LEAST = {
+    "batch_size": 1,
+    "session_context": 0,
+    "overlap_tokens": 0,
+    "passage_tokens": 1,
+    "candidates": 1,
+    "query_cache": 0,
+}
 
 
 @dataclass(slots=True)
@@ -56,11 +70,19 @@ class OpenStore:
             EncoderMismatch: what loads under its name makes other vectors than the stored ones.
         """
         with self._making:
-            if self._encoder is None:
-                encoder = open_encoder(self.identity.name, device=self.device)
-                check_identity(self.path, self.identity, encoder.identity)
-                self._encoder = encoder
-            return self._encoder
+            return self._loaded()
+
+    def current(self) -> tuple[Encoder, Snapshot]:
+        """Return the encoder, and the snapshot of the vectors it made: they belong together."""
+        with self._making:
+            return self._loaded(), self.snapshot
+
+    def _loaded(self) -> Encoder:
+        if self._encoder is None:
+            encoder = open_encoder(self.identity.name, device=self.device)
+            check_identity(self.path, self.identity, encoder.identity)
+            self._encoder = encoder
+        return self._encoder
 
     @property
     def extractor(self) -> EntityExtractor:
@@ -70,11 +92,18 @@ class OpenStore:
                 self._extractor = open_extractor(self.settings.extractor)
             return self._extractor
 
-    def adopt(self, encoder: Encoder) -> None:
-        """Use another encoder from now on (the stored vectors were just made by it)."""
-        self.identity = encoder.identity
-        self.snapshot = Snapshot(encoder.identity.dim)
-        self._encoder = encoder
+    @contextlib.contextmanager
+    def replacing(self, encoder: Encoder) -> Iterator[None]:
+        """Use another encoder from now on, once the block has stored its vectors."""
+        with self._making:
+            yield
+            self.identity = encoder.identity
+            self.snapshot = Snapshot(self.path, encoder.identity)
+            self._encoder = encoder
+
+    def check_encoder(self, connection: Connection, encoder: Encoder) -> None:
+        """Refuse to store vectors of an encoder that is not the store's any more."""
+        check_current(connection, self.path, encoder.identity)
 
     def check_writable(self) -> None:
         """Refuse a write to a store opened for reading."""
@@ -94,9 +123,12 @@ def open_store(
     settings: Settings | Mapping[str, Any] | None,
 ) -> OpenStore:
     """Open a store, creating or upgrading it where that is asked for and needed."""
-    store = Path(path)
+    store = _path(path)
     chosen = check_settings(settings)
     device = device or "auto"
+    if isinstance(encoder, str) and ":" in encoder:
+        # `minilm:FOLDER` says where the weights are, not which: the fingerprint tells
+        encoder = open_encoder(encoder, device=device)
     exists = _exists(store)
     if not exists:
         if read_only or not create:
@@ -120,7 +152,7 @@ def open_store(
         read_only=read_only,
         identity=identity,
         device=device,
-        snapshot=Snapshot(identity.dim),
+        snapshot=Snapshot(store, identity),
     )
     if encoder is not None and not isinstance(encoder, str):
         opened._encoder = encoder
@@ -132,50 +164,49 @@ def check_settings(settings: Settings | Mapping[str, Any] | None) -> Settings:
     if settings is None:
         return Settings()
     if isinstance(settings, Settings):
-        return settings
+        return _checked(settings)
     known = [item.name for item in dataclasses.fields(Settings)]
     for name in settings:
         if name not in known:
             raise BadInput(f"Setting {name!r} is unknown. Known: {', '.join(known)}.")
-    return Settings(**settings)
+    return _checked(Settings(**settings))
 
 
-def check_identity(store: Path, stored: EncoderIdentity, asked: EncoderIdentity) -> None:
-    """Refuse an encoder whose vectors are not comparable with the stored ones."""
-    if stored.fingerprint == asked.fingerprint:
-        return
-    if stored.name != asked.name:
-        raise _mismatch(store, stored.name, asked.name)
-    raise EncoderMismatch(
-        f"{store} was built with encoder {stored.name!r} of fingerprint {stored.fingerprint[:12]}; "
-        f"the one that loads now has {asked.fingerprint[:12]}: other weights or settings. "
-        "Bring the old ones back, or re-encode the store:\n"
-        f"    memstore --store {store} rebuild --encoder {asked.name}"
-    )
+def _checked(settings: Settings) -> Settings:
+    wait = settings.lock_timeout
+    if isinstance(wait, bool) or not isinstance(wait, (int, float)) or not 0 <= wait < 1e9:
+        raise BadInput(f"Setting 'lock_timeout' is {wait!r}; give seconds, 0 or more.")
+    for name, least in _LEAST.items():
+        value = getattr(settings, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise BadInput(f"Setting {name!r} is {value!r}; give a whole number from {least}.")
+    return settings
 
 
-def write_identity(connection: Any, identity: EncoderIdentity) -> None:
-    """Record whose vectors the store holds."""
-    value = {item.name: getattr(identity, item.name) for item in dataclasses.fields(identity)}
-    log.write_setting(connection, _ENCODER, {**value, "options": dict(identity.options)})
-
-
-def _mismatch(store: Path, stored: str, asked: str) -> EncoderMismatch:
-    return EncoderMismatch(
-        f"{store} was built with encoder {stored!r}, but {asked!r} was asked for.\n"
-        f"Open it with encoder={stored!r}, or re-encode it:\n"
-        f"    memstore --store {store} rebuild --encoder {asked}"
-    )
+def _path(path: str | os.PathLike[str]) -> Path:
+    try:
+        store = Path(path)
+    except TypeError as error:
+        raise BadInput(f"A store's path is a string or a Path, not {path!r}.") from error
+    if not str(path).strip() or "\0" in str(path):  # '' would mean the current folder
+        raise BadInput(f"{str(path)!r} is no path. Give the path of the store's folder.")
+    return store
 
 
 def _exists(store: Path) -> bool:
-    if store.is_file() or (store.exists() and not store.is_dir()):
-        raise BadInput(f"{store} is a file. A store is a folder: give another path.")
-    if not store.exists():
-        return False
-    if (store / DATABASE).exists():
-        return True
-    if any(store.iterdir()):
+    try:
+        if store.is_file() or (store.exists() and not store.is_dir()):
+            raise BadInput(f"{store} is a file. A store is a folder: give another path.")
+        if not store.exists():
+            return False
+        if (store / DATABASE).exists():
+            return True
+        others = any(store.iterdir())
+    except OSError as error:
+        raise StoreUnwritable(
+            f"The store {store} cannot be looked at: {error.strerror}. Give a path you may read."
+        ) from error
+    if others:
         raise BadInput(
             f"{store} is a folder with other files and no {DATABASE}. Give the path of a store, "
             "or of a new or empty folder."
@@ -203,9 +234,11 @@ def _identity(
     """Return whose vectors the store holds, after bringing its schema up to date."""
     with reading(engine, store) as connection:
         version = stored_version(connection)
-        stored = None if version is None else log.read_setting(connection, _ENCODER)
+        identity = None if version is None else read_identity(connection)
     if version is not None and version > SCHEMA_VERSION:
         raise too_new(store, version)
+    if identity is None and read_only:
+        raise IndexDamaged(f"{store} was never finished. Open it once without read_only=True.")
     if version != SCHEMA_VERSION:
         if read_only:
             raise StoreUnwritable(
@@ -213,21 +246,18 @@ def _identity(
                 "Open it once without read_only=True."
             )
         bring_up_to_date(store, lock_timeout=settings.lock_timeout)
-    if stored is None:  # new, or its creation was interrupted
-        if read_only:
-            raise IndexDamaged(f"{store} was never finished. Open it once without read_only=True.")
+    if identity is None:  # new, or its creation was interrupted
         if encoder is None or isinstance(encoder, str):
             encoder = open_encoder(encoder or DEFAULT_ENCODER, device=device)
         with writing(engine, store) as connection:
-            stored = log.read_setting(connection, _ENCODER)
-            if stored is None:
+            identity = read_identity(connection)
+            if identity is None:
                 write_identity(connection, encoder.identity)
                 now = time.time_ns() // 1000
                 log.append_event(connection, log.STORE, "create", now=now)
                 return encoder.identity
-    identity = EncoderIdentity(**stored)
     if isinstance(encoder, str) and encoder != identity.name:
-        raise _mismatch(store, identity.name, encoder)
+        raise mismatch(store, identity.name, encoder)
     if encoder is not None and not isinstance(encoder, str):
         check_identity(store, identity, encoder.identity)
     return identity

@@ -10,8 +10,9 @@ from memstore.catalog.tables import memory
 from memstore.catalog.vectors import PassageVectors
 from memstore.encoders import Encoder
 from memstore.errors import StoreLocked
-from memstore.store.opening import OpenStore, write_identity
-from memstore.store.writing import Written, encode_with
+from memstore.store.identity import write_identity
+from memstore.store.opening import OpenStore
+from memstore.store.writing import Written, encode
 
 _BATCH = 256
 
@@ -40,11 +41,11 @@ def rebuild(
     encoded: dict[int, tuple[PassageVectors, ...]] = {}
     for start in range(0, len(rows), _BATCH):
         batch = rows[start : start + _BATCH]
-        made = encode_with(encoder, opened.settings, [written[row] for row in batch])
+        made = encode(encoder, opened.settings, [written[row] for row in batch])
         encoded.update(zip(batch, made, strict=True))
         if progress is not None:
             progress(len(batch))
-    with writing(opened.engine, opened.path) as connection:
+    with opened.replacing(encoder), writing(opened.engine, opened.path) as connection:
         if log.last_event(connection) != version:
             raise StoreLocked(
                 f"{opened.path} was changed while it was being re-encoded. Nothing was replaced; "
@@ -58,5 +59,4 @@ def rebuild(
         log.append_event(
             connection, log.STORE, "rebuild", now=now, payload={"encoder": encoder.identity.name}
         )
-    opened.adopt(encoder)
     return len(rows)

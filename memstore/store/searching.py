@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, and_, select
 
 from memstore.catalog import links, memories, vectors
+from memstore.catalog.engine import reading
 from memstore.catalog.filters import compile_filter
 from memstore.catalog.log import validity_changes
 from memstore.catalog.sql import among
 from memstore.catalog.tables import memory
-from memstore.encoders import QueryVectors
+from memstore.encoders import Encoder, QueryVectors
 from memstore.entities import canonical, query_ngrams
-from memstore.errors import BadInput
+from memstore.errors import BadInput, EncoderMismatch
 from memstore.index import token_weights, weighted_scores
 from memstore.scoring import components
 from memstore.scoring.calibration import calibration_for, probability
@@ -103,7 +104,7 @@ def check_query(
     return Request(
         namespace=drafts.check_namespace(namespace, allow_all=True),
         limit=limit,
-        where=compile_filter(where, canonical=canonical) if where else None,
+        where=None if where is None else compile_filter(where, canonical=canonical),
         profile=resolve(profile, weights),
         now=time.time_ns() // 1000 if present is None else present,
         as_of=drafts.check_time(as_of, "as_of"),
@@ -122,20 +123,46 @@ def check_count(value: Any, name: str, most: int | None) -> None:
         raise BadInput(f"{name} is {value:,}; the most is {most:,}. To read everything use list().")
 
 
-def search(
+def answer(opened: OpenStore, texts: Sequence[str], request: Request) -> list[QueryResult]:
+    """Answer queries from one state of the store.
+
+    Raises:
+        EncoderMismatch: another process re-encoded the store with another encoder.
+    """
+    while texts:
+        encoder, snapshot = opened.current()
+        began = time.perf_counter()
+        encoded = encoder.encode_queries(texts)
+        took = {"encode": (time.perf_counter() - began) / max(len(texts), 1)}
+        try:
+            with reading(opened.engine, opened.path) as connection:
+                began = time.perf_counter()
+                view = snapshot.refresh(connection)  # once: its rows are this transaction's
+                took["refresh"] = (time.perf_counter() - began) / max(len(texts), 1)
+                return [
+                    _search(opened, encoder, connection, view, text, query, request, dict(took))
+                    for text, query in zip(texts, encoded, strict=True)
+                ]
+        except EncoderMismatch:
+            if opened.current() == (encoder, snapshot):
+                raise
+            # this process re-encoded the store meanwhile: ask again with the new encoder
+    return []
+
+
+def _search(
     opened: OpenStore,
+    encoder: Encoder,
     connection: Connection,
+    view: SnapshotView,
     text: str,
     query: QueryVectors,
     request: Request,
     took: dict[str, float],
 ) -> QueryResult:
     """Answer one encoded query in one read transaction; writes nothing."""
-    began = time.perf_counter()
-    view = opened.snapshot.refresh(connection)
     namespaces = list(memories.namespaces_under(connection, request.namespace))
     known = _known(view, namespaces, request)
-    took["refresh"] = time.perf_counter() - began
 
     began = time.perf_counter()
     scored = _score(view, known, query)
@@ -146,7 +173,7 @@ def search(
     took["retrieve"] = time.perf_counter() - began
 
     began = time.perf_counter()
-    pass_ = _Pass(opened, connection, view, scored, request, namespaces, text)
+    pass_ = _Pass(encoder, connection, view, scored, request, namespaces, text)
     hits = pass_.hits(candidates)
     suppressed: tuple[Suppressed, ...] = ()
     if request.explain:
@@ -231,7 +258,7 @@ class _Pass:
 
     def __init__(
         self,
-        opened: OpenStore,
+        encoder: Encoder,
         connection: Connection,
         view: SnapshotView,
         scored: _Scored,
@@ -239,14 +266,14 @@ class _Pass:
         namespaces: Sequence[int],
         text: str,
     ) -> None:
-        self.opened = opened
+        self.encoder = encoder
         self.connection = connection
         self.view = view
         self.scored = scored
         self.request = request
         self.flags: list[str] = []
         self.profile = request.profile
-        self.calibration = calibration_for(opened.identity.name)
+        self.calibration = calibration_for(encoder.identity.name)
         if self.calibration is None:
             # raw similarities are no log-odds: adding nats to them would be a silent guess
             self.flags.append("uncalibrated")
@@ -276,6 +303,8 @@ class _Pass:
         if degenerate and self.profile.cap > 0 and self._distinct_texts(ranked) >= 3:
             self.flags.append("semantic_degenerate")
             self.profile = PROFILES["semantic"]
+        if bool((self.view.columns["start"][ranked.positions] > self._as_of).any()):
+            self.flags.append("clock_skew")  # valid only thanks to the tolerance for clocks
         adjusted, why = self._adjust(ranked, columns, semantic)
         order = np.lexsort((columns["id"], -columns["t_ref"], -semantic, -adjusted.scores))
         if self.request.min_score is not None:
@@ -287,22 +316,27 @@ class _Pass:
         columns = self._columns(removed)
         scores = self._adjust(removed, columns, self.semantic(removed))[0].scores
         bar = hits[-1].score if len(hits) == self.request.limit else -np.inf
+        least = -np.inf if self.request.min_score is None else self.request.min_score
         loaded = memories.load_rows(self.connection, self._rows(removed))
         return tuple(
             Suppressed(memory=item, score=float(scores[position]), reason=self._reason(item))
             for position in np.argsort(-scores, kind="stable")
             if scores[position] > bar
+            and scores[position] >= least
             and (item := loaded.get(int(self._rows(removed)[position]))) is not None
         )
 
     def _reason(self, item: Memory) -> str:
-        as_of = self.request.now if self.request.as_of is None else self.request.as_of
-        moment = from_microseconds(as_of)
+        moment = from_microseconds(self._as_of)
         if item.valid_to is not None and item.valid_to <= moment:
             by = f", superseded by {item.superseded_by}" if item.superseded_by else ""
             return f"held until {iso(item.valid_to)}{by}"
         start = item.valid_from or item.occurred_at or item.recorded_at
         return f"begins {iso(start)}"
+
+    @property
+    def _as_of(self) -> int:
+        return self.request.now if self.request.as_of is None else self.request.as_of
 
     def _rows(self, ranked: _Ranked) -> list[int]:
         rows: list[int] = self.view.columns["row"][ranked.positions].tolist()
@@ -335,13 +369,11 @@ class _Pass:
     def _adjust(
         self, ranked: _Ranked, columns: dict[str, NDArray[Any]], semantic: NDArray[np.float64]
     ) -> tuple[Adjustment, dict[str, list[str]]]:
-        as_of = self.request.now if self.request.as_of is None else self.request.as_of
+        as_of = self._as_of
         time_of = np.where(
             np.isnan(columns["t_end"]), columns["t_ref"], np.minimum(columns["t_end"], as_of)
         )
         age = (as_of - time_of) / _DAY
-        if self.request.as_of is None and bool((age < 0).any()):
-            self.flags.append("clock_skew")
         half_life = np.where(
             np.isnan(columns["half_life_s"]),
             self.profile.half_life_days,
@@ -401,7 +433,7 @@ class _Pass:
             start, end = spans[int(ranked.passage_ids[position])]
             passage = Passage(text=item.text[start:end], start=start, end=end)
             if budget is not None:
-                tokens = len(self.opened.encoder.token_spans(passage.text))
+                tokens = len(self.encoder.token_spans(passage.text))
                 if tokens > budget:
                     continue  # a shorter one further down may still fit
                 budget -= tokens

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,10 @@ from memstore.catalog import log, vectors
 from memstore.catalog.memories import live, starts_at
 from memstore.catalog.sql import among
 from memstore.catalog.tables import memory
+from memstore.encoders import EncoderIdentity
 from memstore.errors import IndexDamaged
 from memstore.index import HotTier, HotView
+from memstore.store.identity import check_current
 
 NEVER = np.iinfo(np.int64).max
 
@@ -55,11 +58,14 @@ class Snapshot:
     """The in-memory side of one open store. Safe to use from several threads.
 
     Args:
-        dim: dimensions of the store's token vectors.
+        path: the store's folder, for messages.
+        identity: whose vectors it reads; other ones are refused.
     """
 
-    def __init__(self, dim: int) -> None:
-        self._dim = dim
+    def __init__(self, path: Path, identity: EncoderIdentity) -> None:
+        self._path = path
+        self._identity = identity
+        self._dim = identity.dim
         self._lock = threading.Lock()
         self._clear()
 
@@ -79,6 +85,7 @@ class Snapshot:
 
         Raises:
             IndexDamaged: stored vectors do not have the shape their row says.
+            EncoderMismatch: the store was re-encoded with another encoder.
         """
         with self._lock:
             try:
@@ -94,6 +101,7 @@ class Snapshot:
             return
         changed = None if self._version is None else log.changed_since(connection, self._version)
         if changed is None or log.STORE in changed:  # the first time, or all of it was rebuilt
+            check_current(connection, self._path, self._identity)
             self._clear()
             self._load(connection, None)
         else:

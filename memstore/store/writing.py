@@ -12,12 +12,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, or_, select
 
 from memstore import passages
 from memstore.catalog import links, log, memories, vectors
 from memstore.catalog.engine import reading, writing
 from memstore.catalog.memories import MemoryRow
+from memstore.catalog.tables import memory
 from memstore.catalog.vectors import PassageVectors
 from memstore.encoders import DocumentText, Encoder
 from memstore.entities import EntityLink, lowercase_words, memory_entities
@@ -50,6 +51,18 @@ class _Prepared:
     links: tuple[EntityLink, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """What `_prepare` made: position → a draft that was not there, by which encoder.
+
+    `holding_at`: see `_unchanged`.
+    """
+
+    prepared: dict[int, _Prepared]
+    encoder: Encoder | None
+    holding_at: int | None
+
+
 def microseconds_now() -> int:
     """Return the present in UTC microseconds."""
     return time.time_ns() // 1000
@@ -61,25 +74,34 @@ def store_drafts(opened: OpenStore, drafts: Sequence[Draft], *, now: int) -> lis
     Raises:
         BadInput: two of them have the same key in the same namespace.
     """
-    prepared = _prepare(opened, drafts)
+    ready = _prepare(opened, drafts, None)
     with writing(opened.engine, opened.path) as connection:
-        return _store_all(connection, drafts, prepared, now)
+        return _store_all(opened, connection, drafts, ready, now)
 
 
 def store_and_load(opened: OpenStore, drafts: Sequence[Draft], *, now: int) -> list[Memory]:
-    """Store drafts like `store_drafts` and return their memories."""
-    prepared = _prepare(opened, drafts)
+    """Store drafts and return their memories; those that are there and still hold stay untouched.
+
+    What has ended since is stored anew, unless it says itself when it was true: it is being said
+    of now. (A file that is read again by `ingest` says nothing new.)
+
+    Raises:
+        BadInput: two of them have the same key in the same namespace.
+    """
+    ready = _prepare(opened, drafts, now)
     with writing(opened.engine, opened.path) as connection:
-        stored = _store_all(connection, drafts, prepared, now)
+        stored = _store_all(opened, connection, drafts, ready, now)
         found = memories.load_rows(connection, [item.row for item in stored])
     return [found[item.row] for item in stored]
 
 
 def _store_all(
-    connection: Connection, drafts: Sequence[Draft], prepared: dict[int, _Prepared], now: int
+    opened: OpenStore, connection: Connection, drafts: Sequence[Draft], ready: _Ready, now: int
 ) -> list[Stored]:
+    if ready.encoder is not None:
+        opened.check_encoder(connection, ready.encoder)
     return [
-        _store(connection, draft, prepared.get(position), now)
+        _store(connection, draft, ready.prepared.get(position), ready.holding_at, now)
         for position, draft in enumerate(drafts)
     ]
 
@@ -99,28 +121,34 @@ def check_distinct_keys(drafts: Iterable[Draft]) -> None:
         seen.add((draft.namespace, draft.key))
 
 
-def _prepare(opened: OpenStore, drafts: Sequence[Draft]) -> dict[int, _Prepared]:
+def _prepare(opened: OpenStore, drafts: Sequence[Draft], holding_at: int | None) -> _Ready:
     """Return position → everything to be stored, for the drafts that are not there yet."""
     opened.check_writable()
     check_distinct_keys(drafts)
     with reading(opened.engine, opened.path) as connection:
         paths = {draft.namespace for draft in drafts}
         namespaces = {path: memories.find_namespace(connection, path) for path in paths}
+        # the second of two equal drafts is not new either: how an ingest is cut into batches
+        # must not decide what counts as context
+        first: dict[tuple[str, str], int] = {}
         new = {
             position: draft
             for position, draft in enumerate(drafts)
-            if _unchanged(connection, namespaces[draft.namespace], draft) is None
+            if first.setdefault((draft.namespace, draft.content_hash), position) == position
+            and _unchanged(connection, namespaces[draft.namespace], draft, holding_at) is None
         }
         contexts = _session_contexts(connection, new, namespaces, opened.settings.session_context)
         speakers = _session_speakers(connection, new, namespaces)
     if not new:
-        return {}
+        return _Ready({}, None, holding_at)
+    encoder = opened.encoder
     encoded = encode(
-        opened,
+        encoder,
+        opened.settings,
         [Written(draft.text, draft.title, contexts[position]) for position, draft in new.items()],
     )
     common_words = set().union(*(lowercase_words(draft.text) for draft in new.values()))
-    return {
+    prepared = {
         position: _Prepared(
             draft,
             passage_vectors,
@@ -135,6 +163,7 @@ def _prepare(opened: OpenStore, drafts: Sequence[Draft]) -> dict[int, _Prepared]
         )
         for (position, draft), passage_vectors in zip(new.items(), encoded, strict=True)
     }
+    return _Ready(prepared, encoder, holding_at)
 
 
 def _session_contexts(
@@ -185,10 +214,29 @@ def _session_speakers(
     return found
 
 
-def _unchanged(connection: Connection, namespace: int | None, draft: Draft) -> int | None:
-    """Return the row of the memory that a draft was stored as before, None if it was not."""
+def _unchanged(
+    connection: Connection, namespace: int | None, draft: Draft, holding_at: int | None
+) -> int | None:
+    """Return the row of the memory that a draft was stored as before, None if it was not.
+
+    Args:
+        holding_at: where the draft says no time of its own, only a memory counts that has not
+            ended by then; None if all count.
+    """
     if namespace is None:
         return None
+    if holding_at is not None and draft.occurred_at is None and draft.valid_from is None:
+        ends = memory.c.valid_to
+        statement = select(memory.c.row).where(
+            memories.live,
+            memory.c.expired_at.is_(None),
+            memory.c.namespace_id == namespace,
+            memory.c.content_hash == draft.content_hash,
+            or_(ends.is_(None), ends > holding_at, ends == draft.valid_to),
+        )
+        if draft.key is None:
+            statement = statement.where(memory.c.text == draft.text)
+        return connection.scalar(statement.order_by(memory.c.row).limit(1))
     return memories.unchanged(
         connection,
         namespace,
@@ -207,12 +255,7 @@ class Written:
     context: tuple[str, ...]
 
 
-def encode(opened: OpenStore, written: Sequence[Written]) -> list[tuple[PassageVectors, ...]]:
-    """Return the passages of each text with their quantised vectors."""
-    return encode_with(opened.encoder, opened.settings, written)
-
-
-def encode_with(
+def encode(
     encoder: Encoder, settings: Settings, written: Sequence[Written]
 ) -> list[tuple[PassageVectors, ...]]:
     """Return the passages of each text with vectors of the given encoder."""
@@ -257,9 +300,16 @@ def _quantised(start: int, end: int, token_vectors: Any) -> PassageVectors:
     )
 
 
-def _store(connection: Connection, draft: Draft, prepared: _Prepared | None, now: int) -> Stored:
+def _store(
+    connection: Connection,
+    draft: Draft,
+    prepared: _Prepared | None,
+    holding_at: int | None,
+    now: int,
+) -> Stored:
     namespace = memories.namespace_id(connection, draft.namespace)
-    known = _unchanged(connection, namespace, draft)  # again: another process may be faster
+    # again: another process may have been faster
+    known = _unchanged(connection, namespace, draft, holding_at)
     if known is not None:
         return Stored(known, added=False)
     if prepared is None:

@@ -255,7 +255,8 @@ def test_an_unreachable_checkpoint_says_how_to_use_a_folder(
         "    print(error)\n"
         "print('torch' in sys.modules)\n"
     )
-    inherited = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    offline = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # the hub client obeys either
+    inherited = {name: value for name, value in os.environ.items() if name not in offline}
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
         env=inherited | {"HF_HOME": str(tmp_path)} | environment,

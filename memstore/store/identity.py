@@ -1,0 +1,59 @@
+"""Whose vectors a store holds: written at creation and by `rebuild`, compared before use."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from memstore.catalog import log
+from memstore.encoders import EncoderIdentity
+from memstore.errors import EncoderMismatch
+
+_SETTING = "encoder"
+
+
+def read_identity(connection: Connection) -> EncoderIdentity | None:
+    """Return the identity of the encoder that made the stored vectors; None before creation."""
+    stored = log.read_setting(connection, _SETTING)
+    return None if stored is None else EncoderIdentity(**stored)
+
+
+def write_identity(connection: Connection, identity: EncoderIdentity) -> None:
+    """Record whose vectors the store holds."""
+    value = {item.name: getattr(identity, item.name) for item in dataclasses.fields(identity)}
+    log.write_setting(connection, _SETTING, {**value, "options": dict(identity.options)})
+
+
+def check_identity(store: Path, stored: EncoderIdentity, asked: EncoderIdentity) -> None:
+    """Refuse an encoder whose vectors are not comparable with the stored ones."""
+    if stored.fingerprint == asked.fingerprint:
+        return
+    if stored.name != asked.name:
+        raise mismatch(store, stored.name, asked.name)
+    raise EncoderMismatch(
+        f"{store} was built with encoder {stored.name!r} of fingerprint {stored.fingerprint[:12]}; "
+        f"the one that loads now has {asked.fingerprint[:12]}: other weights or settings. "
+        "Bring the old ones back, or re-encode the store:\n"
+        f"    memstore --store {store} rebuild --encoder {asked.name}"
+    )
+
+
+def check_current(connection: Connection, store: Path, used: EncoderIdentity) -> None:
+    """Refuse to mix vectors with those of another encoder that re-encoded the store meanwhile."""
+    stored = read_identity(connection)
+    if stored is not None and stored.fingerprint != used.fingerprint:
+        raise EncoderMismatch(
+            f"{store} was re-encoded with {stored.name!r} while it was open here with "
+            f"{used.name!r}. Nothing of this call was stored. Open the store again and repeat it."
+        )
+
+
+def mismatch(store: Path, stored: str, asked: str) -> EncoderMismatch:
+    """Return the error for a store that was asked for under another encoder's name."""
+    return EncoderMismatch(
+        f"{store} was built with encoder {stored!r}, but {asked!r} was asked for.\n"
+        f"Open it with encoder={stored!r}, or re-encode it:\n"
+        f"    memstore --store {store} rebuild --encoder {asked}"
+    )

@@ -1,0 +1,364 @@
+"""Schemas change without losing a row, wholly or not at all."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+from memstore import MemoryStore, StoreUnwritable
+from memstore.catalog import migrate
+from memstore.catalog.engine import DATABASE, open_engine, reading, writing
+from memstore.catalog.migrate import bring_up_to_date, migrating, migrations_folder
+from memstore.catalog.tables import SCHEMA_VERSION, metadata
+from memstore.errors import IndexDamaged, SchemaTooNew, StoreLocked
+from memstore.store import opening
+
+PROJECT = Path(__file__).parents[2]
+
+HEADER = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "9999"
+down_revision = "{down}"
+branch_labels = None
+depends_on = None
+"""
+
+RECREATE_MEMORY = """
+def upgrade():
+    kept = {"sqlite_autoincrement": True}
+    with op.batch_alter_table("memory", recreate="always", table_kwargs=kept) as batch:
+        batch.add_column(sa.Column("mood", sa.Text(), server_default="calm"))
+"""
+
+RECREATE_PARENTS = (
+    RECREATE_MEMORY
+    + """
+    with op.batch_alter_table("passage", recreate="always", table_kwargs=kept) as batch:
+        batch.add_column(sa.Column("note", sa.Text()))
+    for parent in ("entity", "namespace", "source", "codec", "segment"):
+        with op.batch_alter_table(parent, recreate="always") as batch:
+            batch.add_column(sa.Column("note", sa.Text()))
+"""
+)
+
+LOSE_THE_TRIGGER = """
+def upgrade():
+    kept = {"sqlite_autoincrement": True}
+    with op.batch_alter_table("event", recreate="always", table_kwargs=kept) as batch:
+        batch.add_column(sa.Column("note", sa.Text()))
+"""
+
+LOSE_AUTOINCREMENT = """
+def upgrade():
+    with op.batch_alter_table("memory", recreate="always") as batch:
+        batch.add_column(sa.Column("mood", sa.Text()))
+"""
+
+BREAK_A_FOREIGN_KEY = """
+def upgrade():
+    op.create_table("extra", sa.Column("id", sa.Integer(), primary_key=True))
+    op.execute("UPDATE memory SET text = 'changed'")
+    op.execute("DELETE FROM namespace WHERE id = 2")
+"""
+
+STOP_HALFWAY = """
+def upgrade():
+    op.create_table("extra", sa.Column("id", sa.Integer(), primary_key=True))
+    op.execute("UPDATE memory SET text = 'changed'")
+    raise RuntimeError("stopped halfway")
+"""
+
+
+@pytest.fixture
+def later(tmp_path, monkeypatch):
+    """Write a revision behind the current ones, and make it the current schema."""
+
+    def write(upgrade: str) -> Path:
+        folder = tmp_path / "later"
+        shutil.copytree(migrations_folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
+        content = HEADER.format(down=SCHEMA_VERSION) + upgrade
+        (folder / "versions" / "9999_later.py").write_text(content)
+        monkeypatch.setattr(migrate, "migrations_folder", lambda: folder)
+        monkeypatch.setattr(migrate, "SCHEMA_VERSION", "9999")
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def filled(folder, fill_every_table):
+    """A catalog with rows in every table."""
+    engine = open_engine(folder)
+    with writing(engine, folder) as connection:
+        fill_every_table(connection)
+    engine.dispose()
+    return folder
+
+
+def rows(folder):
+    """Every row of every table, by table and column."""
+    with closing(sqlite3.connect(folder / DATABASE)) as connection:
+        connection.row_factory = sqlite3.Row
+        found = {}
+        for table in metadata.sorted_tables:
+            names = [column.name for column in table.columns]
+            written = ", ".join(f'"{name}"' for name in names)
+            selected = connection.execute(f'SELECT {written} FROM "{table.name}"')
+            found[table.name] = sorted(map(tuple, selected), key=repr)
+    return found
+
+
+def schema(folder):
+    with closing(sqlite3.connect(folder / DATABASE)) as connection:
+        return connection.execute(
+            "SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2"
+        ).fetchall()
+
+
+def alembic(*arguments):
+    line = [sys.executable, "-m", "alembic", *map(str, arguments)]
+    return subprocess.run(line, cwd=PROJECT, capture_output=True, text=True, check=False)
+
+
+def test_every_table_has_rows_in_these_tests(filled):
+    assert all(len(found) == 2 for found in rows(filled).values())
+
+
+def test_recreating_parent_tables_keeps_their_children(filled, later):
+    before = rows(filled)
+    later(RECREATE_PARENTS)
+    bring_up_to_date(filled, lock_timeout=5.0)
+    assert rows(filled) == before
+    assert "mood" in str(schema(filled))
+
+
+def test_the_alembic_command_keeps_children_too(filled, later, tmp_path):
+    before = rows(filled)
+    configuration = tmp_path / "alembic.ini"
+    configuration.write_text(f"[alembic]\nscript_location = {later(RECREATE_PARENTS)}\n")
+    run = alembic("-c", configuration, "-x", f"store={filled}", "upgrade", "head")
+    assert run.returncode == 0, run.stderr
+    assert rows(filled) == before
+    assert "mood" in str(schema(filled))
+
+
+def test_with_foreign_keys_on_such_a_migration_would_delete_the_children(filled, later):
+    config = Config()
+    config.set_main_option("script_location", str(later(RECREATE_MEMORY)))
+    engine = open_engine(filled, foreign_keys=True)
+    with engine.connect() as connection, connection.begin():
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        assert connection.scalar(text("SELECT count(*) FROM memory")) == 2
+        assert connection.scalar(text("SELECT count(*) FROM passage")) == 0
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("upgrade", "error", "message"),
+    [
+        (BREAK_A_FOREIGN_KEY, IndexDamaged, "without their parent"),
+        (STOP_HALFWAY, RuntimeError, "halfway"),
+        (LOSE_THE_TRIGGER, IndexDamaged, "lose the trigger event_is_append_only"),
+        (LOSE_AUTOINCREMENT, IndexDamaged, "lose AUTOINCREMENT of memory"),
+    ],
+)
+def test_a_migration_that_fails_is_rolled_back_wholly(filled, later, upgrade, error, message):
+    before, schema_before = rows(filled), schema(filled)
+    later(upgrade)
+    with pytest.raises(error, match=message):
+        bring_up_to_date(filled, lock_timeout=5.0)
+    assert rows(filled) == before
+    assert schema(filled) == schema_before
+
+
+@pytest.mark.parametrize("left", [1, 0])
+def test_numbers_of_deleted_rows_are_not_given_out_after_a_migration_either(filled, later, left):
+    with closing(sqlite3.connect(filled / DATABASE)) as connection:
+        for table in ("hot_vector", "passage", "memory_entity", "memory"):
+            connection.execute(f"DELETE FROM {table} WHERE rowid > {left}")
+        connection.commit()
+    later(RECREATE_PARENTS)
+    bring_up_to_date(filled, lock_timeout=5.0)
+    with closing(sqlite3.connect(filled / DATABASE)) as connection:
+        found = dict(connection.execute("SELECT name, seq FROM sqlite_sequence"))
+    assert (found["memory"], found["passage"], found["event"]) == (2, 2, 2)
+
+
+def test_the_alembic_command_rolls_a_broken_migration_back_too(filled, later, tmp_path):
+    before, schema_before = rows(filled), schema(filled)
+    configuration = tmp_path / "alembic.ini"
+    configuration.write_text(f"[alembic]\nscript_location = {later(BREAK_A_FOREIGN_KEY)}\n")
+    run = alembic("-c", configuration, "-x", f"store={filled}", "upgrade", "head")
+    assert run.returncode != 0
+    assert "without their parent" in run.stderr
+    assert (rows(filled), schema(filled)) == (before, schema_before)
+
+
+def test_the_alembic_command_makes_the_schema_that_opening_makes(folder, tmp_path):
+    other = tmp_path / "other.mem"
+    other.mkdir()
+    run = alembic("-x", f"store={other}", "upgrade", "head")
+    assert run.returncode == 0, run.stderr
+    assert schema(other) == schema(folder)
+
+
+def test_the_alembic_command_asks_which_store():
+    run = alembic("upgrade", "head")
+    assert run.returncode != 0
+    assert "-x store=PATH" in run.stderr
+
+
+def test_migrations_wait_for_the_write_lock_no_longer_than_asked(folder):
+    engine = open_engine(folder)
+    with (
+        writing(engine, folder),
+        pytest.raises(StoreLocked),
+        migrating(folder, lock_timeout=0.05),
+    ):
+        pass
+    engine.dispose()
+
+
+def test_migrations_produce_exactly_the_declared_tables(engine, folder):
+    with reading(engine, folder) as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "compare_server_default": True}
+        )
+        assert compare_metadata(context, metadata) == []
+
+
+def test_migrations_write_the_very_sql_of_the_declared_tables(folder, tmp_path):
+    def definitions(place):
+        # constraints may be declared in any order
+        return {
+            name: sorted(line.strip(" ,\t") for line in sql.splitlines())
+            for kind, name, sql in schema(place)
+            if kind != "trigger" and sql is not None and name != "alembic_version"
+        }
+
+    declared = tmp_path / "declared"
+    declared.mkdir()
+    engine = open_engine(declared)
+    with writing(engine, declared) as connection:
+        metadata.create_all(connection)
+    engine.dispose()
+    assert definitions(folder) == definitions(declared)
+    assert "AUTOINCREMENT" in str(definitions(folder)["memory"])
+
+
+def test_every_constraint_and_index_has_a_name(folder):
+    # SQLAlchemy writes the primary key of an autoincrement table inside its column, unnamed
+    constraint = re.compile(
+        r"(CONSTRAINT \w+ )?(PRIMARY KEY(?! AUTOINCREMENT)|FOREIGN KEY|UNIQUE|CHECK)\b"
+    )
+    for kind, name, sql in schema(folder):
+        if kind == "table" and name.split("_")[0] != "sqlite":
+            found = constraint.findall(sql)
+            assert all(named for named, _ in found), sql
+    for table in metadata.sorted_tables:
+        for item in (*table.constraints, *table.indexes):
+            assert item.name is not None
+            assert str(item.name).startswith(("pk_", "fk_", "uq_", "ck_", "ix_"))
+
+
+def test_migrations_are_numbered_one_after_the_other_up_to_the_schema_version():
+    files = sorted(path.name for path in (migrations_folder() / "versions").glob("*.py"))
+    assert [name[:4] for name in files] == [f"{n:04}" for n in range(1, len(files) + 1)]
+    assert files[-1][:4] == SCHEMA_VERSION
+
+
+def test_opening_a_current_store_does_not_import_alembic(store):
+    code = """
+import sys
+from memstore import MemoryStore
+with MemoryStore.open(sys.argv[1], create=False) as store:
+    store.stats()
+print("alembic" in sys.modules, "sqlalchemy" in sys.modules)
+"""
+    line = [sys.executable, "-c", code, str(store.path)]
+    run = subprocess.run(line, cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "True"]
+
+
+@pytest.fixture
+def made(tmp_path):
+    """The path of a closed store that holds one memory."""
+    path = tmp_path / "made.mem"
+    with MemoryStore.open(path, encoder="hashed") as store:
+        store.add("Ana lives in Porto.")
+    return path
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_newer_schema_is_refused_by_its_number_and_left_as_it_is(made, read_only):
+    with closing(sqlite3.connect(made / DATABASE)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0099'")
+        connection.commit()
+    before = (made / DATABASE).read_bytes()
+    with pytest.raises(SchemaTooNew, match=f"0099.*{SCHEMA_VERSION}"):
+        MemoryStore.open(made, read_only=read_only)
+    with pytest.raises(SchemaTooNew, match="0099"):
+        bring_up_to_date(made, lock_timeout=5.0)
+    assert (made / DATABASE).read_bytes() == before
+
+
+def test_an_older_schema_is_upgraded_on_opening(made, later, monkeypatch):
+    later(RECREATE_PARENTS)
+    monkeypatch.setattr(opening, "SCHEMA_VERSION", "9999")
+    with MemoryStore.open(made) as store:
+        assert store.query("Porto").hits[0].memory.text == "Ana lives in Porto."
+    assert "mood" in str(schema(made))
+
+
+def test_an_older_schema_is_not_upgraded_by_a_reader(made, later, monkeypatch):
+    later(RECREATE_PARENTS)
+    monkeypatch.setattr(opening, "SCHEMA_VERSION", "9999")
+    with pytest.raises(StoreUnwritable, match=SCHEMA_VERSION):
+        MemoryStore.open(made, read_only=True)
+    assert "mood" not in str(schema(made))
+
+
+def empty_file(path):
+    (path / DATABASE).touch()
+
+
+def schema_without_settings(path):
+    bring_up_to_date(path, lock_timeout=5.0)
+
+
+@pytest.mark.parametrize("interrupted", [empty_file, schema_without_settings])
+def test_an_interrupted_creation_is_finished_by_the_next_opening(tmp_path, interrupted):
+    path = tmp_path / "begun.mem"
+    path.mkdir()
+    interrupted(path)
+    with MemoryStore.open(path, encoder="hashed") as store:
+        store.add("Ana lives in Porto.")
+    with MemoryStore.open(path) as store:
+        assert store.encoder == "hashed"
+        assert store.stats().memories == 1
+
+
+def test_a_database_of_something_else_is_refused_and_left_as_it_is(tmp_path):
+    path = tmp_path / "other.mem"
+    path.mkdir()
+    with closing(sqlite3.connect(path / DATABASE)) as connection:
+        connection.execute("CREATE TABLE memory (id INTEGER)")
+    before = schema(path)
+    with pytest.raises(IndexDamaged, match="no memstore database"):
+        MemoryStore.open(path, encoder="hashed")
+    assert schema(path) == before

@@ -1,0 +1,244 @@
+"""Backup, export and import: the content leaves and comes back whole."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from memstore import BadInput, Memory, MemoryStore, StoreNotFound, StoreUnwritable
+
+
+def _fill(store: MemoryStore) -> None:
+    store.add_many(
+        {
+            "text": f"turn {n} — ünïcode \u2028 \r\n 🎉",
+            "namespace": "team/ana" if n % 2 else "default",
+            "session": "s1",
+            "speaker": "Ana" if n % 3 else "Bruno",
+            "title": f"title {n}",
+            "source": "crm" if n % 2 else None,
+            "metadata": {"n": n, "deep": {"list": [1, None, "é"]}},
+            "occurred_at": f"2026-01-01T00:00:00.00000{n}Z",
+            "valid_to": "2030-01-01T00:00:00.123456Z" if n % 4 else None,
+            "half_life": timedelta(days=1, microseconds=n) if n % 2 else None,
+            "confidence": n,
+            "importance": n / 10,
+        }
+        for n in range(8)
+    )
+    store.add("city Porto", key="city")
+    store.add("city Lisbon", key="city", entities=["Lisbon", "Ana"])
+    store.update(store.get_by_key("city").id, text="city of Lisbon", metadata={"x": 1})
+    store.forget(store.add("forgotten").id)
+
+
+def _all(store: MemoryStore) -> tuple[Memory, ...]:
+    return store.list(namespace="*", limit=1000).memories
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> MemoryStore:
+    return MemoryStore.open(tmp_path / "other.mem", encoder="hashed")
+
+
+def test_an_import_gives_back_every_memory_its_history_and_its_entities(
+    store: MemoryStore, other: MemoryStore, tmp_path: Path
+) -> None:
+    _fill(store)
+    assert store.export(tmp_path / "out.jsonl") == 10
+    with other:
+        report = other.import_(tmp_path / "out.jsonl")
+        assert (report.added, report.unchanged) == (10, 0)
+        assert _all(other) == _all(store)
+        for memory in _all(store):
+            before = [(e.verb, e.at, e.recorded_at, e.source, e.details)
+                      for e in store.history(memory.id)]  # fmt: skip
+            after = [(e.verb, e.at, e.recorded_at, e.source, e.details)
+                     for e in other.history(memory.id)]  # fmt: skip
+            assert after[:-1] == before
+            assert after[-1][0] == "import"
+        assert other.entities(namespace="*") == store.entities(namespace="*")
+        for text, namespace in (("turn 3", "*"), ("city", "default"), ("ünïcode", "team")):
+            ask = {"namespace": namespace, "now": "2026-12-01T00:00:00Z", "limit": 20}
+            assert other.query(text, **ask).hits == store.query(text, **ask).hits  # type: ignore[arg-type]
+        assert other.query("forgotten").hits[0].memory.text != "forgotten"
+        assert other.verify().clean
+
+
+def test_importing_again_changes_nothing(
+    store: MemoryStore,
+    other: MemoryStore,
+    tmp_path: Path,
+    fingerprint: Callable[[Path], str],
+) -> None:
+    _fill(store)
+    store.export(tmp_path / "out.jsonl")
+    with other:
+        other.import_(tmp_path / "out.jsonl")
+        before = fingerprint(other.path)
+        report = other.import_(tmp_path / "out.jsonl")
+        assert (report.added, report.unchanged) == (0, 10)
+        assert fingerprint(other.path) == before
+    own = store.import_(tmp_path / "out.jsonl")
+    assert (own.added, own.unchanged) == (0, 10)
+
+
+def test_after_an_import_the_same_content_is_still_recognised(
+    store: MemoryStore, other: MemoryStore, tmp_path: Path
+) -> None:
+    items = [{"id": "a", "text": "tea", "seq": 1}, {"text": "coffee"}]
+    store.ingest(items)
+    store.update(store.get_by_key("a").id, text="green tea")
+    store.export(tmp_path / "out.jsonl")
+    with other:
+        other.import_(tmp_path / "out.jsonl")
+        assert other.ingest(items).added == 0
+        assert other.get_by_key("a").text == "green tea"
+
+
+DAMAGES = {
+    "not json": lambda line: line[:-9],
+    "no object": lambda line: "[1]",
+    "no text": lambda line: line.replace('"text"', '"txt"'),
+    "naive time": lambda line: _with(line, recorded_at="2026-01-01T00:00:00"),
+    "no id": lambda line: _with(line, id=None),
+    "id of another kind": lambda line: _with(line, id=5),
+    "no trust": lambda line: _with(line, alpha=0, beta=0),
+    "trust that is no number": lambda line: _with(line, alpha="x"),
+    "endless half-life": lambda line: _with(line, half_life_seconds=1e300),
+    "half-life that is no number": lambda line: _with(line, half_life_seconds="x"),
+    "entity without a name": lambda line: _with(line, entities=[{"role": "given"}]),
+    "entity of an unknown role": lambda line: _with(
+        line, entities=[{"role": "king", "canon": "a", "display": "A"}]
+    ),
+    "entities that are no list": lambda line: _with(line, entities=5),
+    "event without a time": lambda line: _with(line, events=[{"verb": "add"}]),
+    "not utf-8": lambda line: line.replace("é", "\udce9"),
+}
+
+
+def _with(line: str, **values: object) -> str:
+    return json.dumps({**json.loads(line), **values}, ensure_ascii=False)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_line_is_named_and_its_batch_is_not_stored(
+    store: MemoryStore,
+    other: MemoryStore,
+    tmp_path: Path,
+    fingerprint: Callable[[Path], str],
+    damage: str,
+) -> None:
+    _fill(store)
+    path = tmp_path / "out.jsonl"
+    store.export(path)
+    lines = path.read_bytes().decode().split("\n")
+    lines[3] = DAMAGES[damage](lines[3])
+    path.write_bytes("\n".join(lines).encode(errors="surrogateescape"))
+    with other:
+        before = fingerprint(other.path)
+        with pytest.raises(BadInput, match=r"out\.jsonl:4: "):
+            other.import_(path)
+        assert fingerprint(other.path) == before
+
+
+def test_an_export_that_was_cut_off_at_a_line_end_is_noticed(
+    store: MemoryStore, other: MemoryStore, tmp_path: Path
+) -> None:
+    _fill(store)
+    path = tmp_path / "out.jsonl"
+    store.export(path)
+    whole = path.read_bytes()
+    path.write_bytes(b"\n".join(whole.split(b"\n")[:6]) + b"\n")
+    with other:
+        with pytest.raises(BadInput, match="5 of the 10 memories"):
+            other.import_(path)
+        path.write_bytes(whole)
+        other.import_(path)
+        assert {memory.id for memory in _all(other)} == {memory.id for memory in _all(store)}
+
+
+def test_a_memory_twice_in_one_export_is_stored_once(
+    store: MemoryStore, other: MemoryStore, tmp_path: Path
+) -> None:
+    store.add("tea")
+    path = tmp_path / "out.jsonl"
+    store.export(path)
+    header, line = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([header.replace(b": 1}", b": 2}"), line, line]))
+    with other:
+        report = other.import_(path)
+        assert (report.added, report.unchanged) == (1, 1)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}\n", b'{"text": "x"}\n', b"\xff\xfe", b"[]\n"])
+def test_what_is_no_export_is_refused(store: MemoryStore, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match=r"in\.jsonl"):
+        store.import_(path)
+    with pytest.raises(BadInput, match="cannot be read"):
+        store.import_(tmp_path / "missing.jsonl")
+
+
+def test_a_failed_export_leaves_the_earlier_file_and_no_other(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    for destination in (target, tmp_path / "no" / "folder" / "x.jsonl"):
+        with pytest.raises(StoreUnwritable, match="failed"):
+            store.export(destination)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["agent.mem", "out"]
+
+
+def test_a_backup_is_a_whole_store_of_one_moment_while_others_write(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    done = threading.Event()
+
+    def write() -> None:
+        n = 0
+        while not done.is_set():
+            store.add_many({"text": f"pair {n} {side}", "key": f"{n}{side}"} for side in "lr")
+            n += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        paths = [store.backup(tmp_path / f"backup {n}") for n in range(4)]
+    finally:
+        done.set()
+        writer.join()
+    counts = []
+    for path in paths:
+        with MemoryStore.open(path) as copy:
+            assert copy.verify().clean
+            keys = {memory.key for memory in copy.list(limit=10_000).memories}
+            assert {f"{key[:-1]}l" for key in keys if key} <= keys  # pairs are whole
+            assert len(keys) % 2 == 0
+            counts.append(len(keys))
+            copy.add("a store like any other")
+    assert counts == sorted(counts)
+    assert sorted(tmp_path.glob("*partial*")) == []
+
+
+def test_a_backup_never_replaces_anything(store: MemoryStore, tmp_path: Path) -> None:
+    memory = store.add("tea")
+    assert store.backup(tmp_path / "one") == tmp_path / "one"
+    (tmp_path / "file").write_text("mine")
+    for taken in ("one", "file"):
+        with pytest.raises(BadInput, match="exists already"):
+            store.backup(tmp_path / taken)
+    with pytest.raises(StoreUnwritable):
+        store.backup(tmp_path / "file" / "below")
+    assert (tmp_path / "file").read_text() == "mine"
+    with MemoryStore.open(tmp_path / "one", read_only=True) as copy:
+        assert copy.get(memory.id) == memory
+    with pytest.raises(StoreNotFound):
+        MemoryStore.open(tmp_path / "never", read_only=True)

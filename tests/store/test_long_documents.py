@@ -1,0 +1,52 @@
+"""Texts far beyond what an encoder reads at once become passages that slice them."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+from memstore import MemoryStore
+
+
+def test_five_megabytes_are_passages_and_every_part_is_found(store: MemoryStore) -> None:
+    sentences = [f"Line {n} is about subject{n}, told at length for once." for n in range(95_000)]
+    text = "\n".join(sentences)
+    assert len(text) > 5_000_000
+    memory = store.add(text, key="book", title="A long book")
+    store.add("unrelated words")
+    assert store.get(memory.id).text == text
+    for n in (0, 47_110, 94_999):
+        hit = store.query(f"subject{n}").hits[0]
+        assert hit.memory.id == memory.id
+        assert f"subject{n}," in hit.passage.text
+        assert hit.passage.text == text[hit.passage.start : hit.passage.end]
+    assert len(store.query("subject1 subject2").hits) == 2  # a memory is one hit
+    with closing(sqlite3.connect(store.path / "memstore.db")) as connection:
+        spans = connection.execute('SELECT start, "end" FROM passage ORDER BY id').fetchall()[:-1]
+        longest = connection.execute("SELECT max(tokens) FROM hot_vector").fetchone()[0]
+    assert len(spans) > 3000
+    assert longest <= 256
+    covered = 0
+    for start, end in spans:
+        assert not text[covered:start].strip()
+        covered = end
+    assert covered == len(text)
+    assert store.stats().passages == len(spans) + 1
+
+
+def test_a_title_is_read_with_every_passage_of_its_text(store: MemoryStore) -> None:
+    body = " ".join(f"Sentence {n} goes on." for n in range(300))
+    memory = store.add(body, title="Zanzibar")
+    store.add(body + " More.", title="Madagascar")
+    assert store.query("Zanzibar").hits[0].memory.id == memory.id
+    assert store.query("Zanzibar Sentence 299").hits[0].memory.id == memory.id
+    assert store.query("Zanzibar").hits[0].passage.text in body
+
+
+def test_a_shortened_text_leaves_no_passage_of_the_long_one(store: MemoryStore) -> None:
+    memory = store.add(" ".join(f"Sentence {n} about topic{n}." for n in range(300)))
+    assert store.stats().passages > 3
+    store.update(memory.id, text="short now")
+    assert store.stats().passages == 1
+    assert store.query("topic299").hits[0].score < 0.9
+    assert store.verify().clean

@@ -1,0 +1,129 @@
+"""Damage that `verify` must find, and what it can repair from the texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from memstore import IndexDamaged, MemoryStore
+
+Sql = Callable[..., list[tuple[Any, ...]]]
+
+LONG = " ".join(f"Sentence number {n} speaks of topic{n}." for n in range(120))
+
+
+@pytest.fixture
+def filled(store: MemoryStore) -> MemoryStore:
+    store.add("tea pot", entities=["Ana"], key="short")
+    store.add(LONG, entities=["Ana", "Bruno"], key="long")
+    store.add("cup", namespace="other", entities=["Ana"])
+    store.forget(store.add("gone", entities=["Carla"]).id)
+    return store
+
+
+LAST = "(SELECT max(passage.id) FROM passage JOIN memory ON row = memory_row WHERE key = 'long')"
+FIRST = "(SELECT id FROM passage WHERE memory_row = (SELECT row FROM memory WHERE key = 'short'))"
+DAMAGE = {
+    "missing vector": f"DELETE FROM hot_vector WHERE passage_id = {LAST}",
+    "wrong checksum": f"UPDATE hot_vector SET checksum = checksum + 1 WHERE passage_id = {LAST}",
+    "changed codes": f"UPDATE hot_vector SET codes = zeroblob(length(codes)) WHERE passage_id = {LAST}",  # noqa: E501
+    "short codes": f"UPDATE hot_vector SET codes = x'00' WHERE passage_id = {LAST}",
+    "wrong length": f"UPDATE hot_vector SET tokens = tokens + 1 WHERE passage_id = {LAST}",
+    "truncated span": f'UPDATE passage SET "end" = "end" - 5 WHERE id = {LAST}',
+    "span beyond the text": f'UPDATE passage SET "end" = "end" + 5 WHERE id = {LAST}',
+    "empty span": f'UPDATE passage SET "end" = start WHERE id = {FIRST}',
+    "span that begins late": f"UPDATE passage SET start = start + 1 WHERE id = {FIRST}",
+    "missing passage": f"DELETE FROM passage WHERE id = {LAST}",
+    "passage of a forgotten memory": "INSERT INTO passage (memory_row, ordinal, start, end) "
+    "SELECT row, 0, 0, 4 FROM memory WHERE text = 'gone'",
+    "passage without its memory": "INSERT INTO passage (memory_row, ordinal, start, end) "
+    "VALUES (999, 0, 0, 4)",
+    "vectors without their passage": "INSERT INTO hot_vector SELECT 999, tokens, codes, scales, "
+    "checksum FROM hot_vector LIMIT 1",
+    "link without its memory": "INSERT INTO memory_entity SELECT 999, id, 'given' FROM entity "
+    "LIMIT 1",
+    "link without its entity": "INSERT INTO memory_entity SELECT row, 999, 'given' FROM memory "
+    "WHERE key = 'short'",
+    "wrong entity count": "UPDATE entity_count SET memories = memories + 1",
+    "missing entity count": "DELETE FROM entity_count",
+}
+
+
+def test_an_undamaged_store_is_clean_and_says_what_was_checked(filled: MemoryStore) -> None:
+    report = filled.verify()
+    assert report.clean
+    assert report.findings == ()
+    assert report.checked["memories"] == 3
+    assert report.checked["passages"] == filled.stats().passages > 3
+    assert filled.verify(repair=True).findings == ()
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_is_found_and_what_is_derived_is_repaired(
+    filled: MemoryStore, sql: Sql, damage: str
+) -> None:
+    question = ("topic119 topic3", 5)
+    expected = [(h.memory.id, h.score) for h in filled.query(question[0], limit=5).hits]
+    entities = filled.entities(namespace="*")
+    sql(filled.path, DAMAGE[damage])
+    with MemoryStore.open(filled.path) as store:
+        found = store.verify()
+        assert not found.clean
+        assert not any(finding.repaired for finding in found.findings)
+        assert store.verify().findings == found.findings  # looking repairs nothing
+        repaired = store.verify(repair=True)
+        assert repaired.clean
+        assert all(finding.repaired for finding in repaired.findings)
+        assert store.verify().findings == ()
+        assert [(h.memory.id, h.score) for h in store.query(question[0], limit=5).hits] == expected
+        assert store.entities(namespace="*") == entities
+    assert [(h.memory.id, h.score) for h in filled.query(question[0], limit=5).hits] == expected
+
+
+def test_a_memory_without_an_event_is_found_and_not_called_repaired(
+    filled: MemoryStore, sql: Sql
+) -> None:
+    memory = filled.get_by_key("short")
+    sql(filled.path, "DELETE FROM event WHERE memory_id = ?", memory.id)
+    report = filled.verify(repair=True)
+    assert [(item.code, item.repaired) for item in report.findings] == [("event", False)]
+    assert memory.id in report.findings[0].message
+    assert not report.clean
+
+
+def test_vectors_of_the_wrong_size_are_never_searched(store: MemoryStore, sql: Sql) -> None:
+    store.add("tea pot")
+    sql(store.path, "UPDATE hot_vector SET tokens = 7")
+    with MemoryStore.open(store.path) as other:
+        with pytest.raises(IndexDamaged, match="verify --repair"):
+            other.query("tea")
+        assert other.verify(repair=True).clean
+        assert other.query("tea").hits[0].memory.text == "tea pot"
+
+
+def test_a_repair_leaves_texts_ids_and_history_alone(filled: MemoryStore, sql: Sql) -> None:
+    before = filled.list(namespace="*").memories
+    sql(filled.path, "DELETE FROM hot_vector")
+    filled.verify(repair=True)
+    assert filled.list(namespace="*").memories == before
+    verbs = [event.verb for event in filled.history(before[0].id)]
+    assert verbs == ["add", "repair"]
+
+
+@pytest.mark.parametrize("table", ["memory", "passage", "memory_entity", "event"])
+def test_a_database_with_damaged_pages_is_reported_not_raised(
+    filled: MemoryStore, sql: Sql, table: str
+) -> None:
+    path = filled.path
+    [(root,)] = sql(path, "SELECT rootpage FROM sqlite_master WHERE name = ?", table)
+    [(size,)] = sql(path, "PRAGMA page_size")
+    filled.close()
+    with (path / "memstore.db").open("r+b") as database:
+        database.seek((root - 1) * size)
+        database.write(b"\xa5" * 300)
+    with MemoryStore.open(path) as store:
+        report = store.verify()
+        assert not report.clean
+        assert report.findings[0].code == "sqlite"
