@@ -245,6 +245,8 @@ class MemoryStore:
             progress: called with the report so far after every committed batch.
         """
         opened = self._opened
+        if not (timezone is None or isinstance(timezone, (str, tzinfo))):
+            raise BadInput(f"timezone is {timezone!r}; give a name such as 'UTC', or a tzinfo.")
         return ingesting.ingest(
             opened,
             source,
@@ -400,7 +402,7 @@ class MemoryStore:
     ) -> list[QueryResult]:
         """Answer several queries from one state of the store; arguments as for `query`."""
         opened = self._opened
-        if isinstance(texts, str):
+        if isinstance(texts, str) or not isinstance(texts, Iterable):
             raise BadInput("query_many takes a list of texts; for one text use query.")
         request = searching.check_query(
             namespace=namespace,

@@ -114,6 +114,7 @@ def test_an_unknown_option_is_an_error(
         lambda store: store.forget(where={"nope": 1}),
         lambda store: store.forget(where=[]),
         lambda store: store.query_many("one text"),
+        lambda store: store.query_many(5),
     ],
 )
 def test_looking_for_something_impossible_is_bad_input(

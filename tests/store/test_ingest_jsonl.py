@@ -265,6 +265,7 @@ def test_an_unusable_source_is_refused(store: MemoryStore, source: Any) -> None:
         {"namespace": "a//b"},
         {"format": "csv"},
         {"timezone": "Mars/Olympus"},
+        {"timezone": 5},
     ],
 )
 def test_unusable_options_are_refused(store: MemoryStore, options: dict[str, Any]) -> None:
