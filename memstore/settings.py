@@ -40,6 +40,3 @@ class Settings:
 
     candidates: int = 100
     """Memories that enter the cognitive pass per query (at least four times the limit)."""
-
-    query_cache: int = 256
-    """Encoded queries kept in memory: about 8 kB each."""

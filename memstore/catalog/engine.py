@@ -89,29 +89,30 @@ def writing(engine: Engine, store: Path) -> Iterator[Connection]:
     """
     with _named_errors(store), engine.connect() as connection:
         exclusive = connection.execution_options(begin="BEGIN IMMEDIATE")
-        with exclusive.begin(), _holding(store):
+        with exclusive.begin(), holding(store):
             yield exclusive
 
 
 @contextlib.contextmanager
-def _holding(store: Path) -> Iterator[None]:
+def holding(store: Path) -> Iterator[None]:
     """Leave a note of who holds the write lock, for the error of whoever waits in vain.
 
     Only a note: SQLite's lock is the lock, so a note left behind by a kill harms nobody.
     """
-    note = store / _HOLDER
+    note = os.path.join(store, _HOLDER)
+    who = {"pid": os.getpid(), "command": os.path.basename(sys.argv[0]), "since": time.time()}
     with contextlib.suppress(OSError):
-        note.write_text(
-            json.dumps(
-                {"pid": os.getpid(), "command": Path(sys.argv[0]).name, "since": time.time()}
-            ),
-            encoding="utf-8",
-        )
+        # bare system calls: pathlib and text files take 0.2 ms more, in every write
+        file = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            os.write(file, json.dumps(who).encode())
+        finally:
+            os.close(file)
     try:
         yield
     finally:
         with contextlib.suppress(OSError):
-            note.unlink()
+            os.unlink(note)
 
 
 def _holder(store: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, delete, exists, func, insert, or_, select, union_all, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from memstore.catalog.sql import among, inserted
@@ -91,9 +91,7 @@ def _known_entities(connection: Connection, canons: Sequence[str]) -> dict[str, 
     aliased = select(entity_alias.c.alias, entity_alias.c.entity_id).where(
         among(entity_alias.c.alias, canons)
     )
-    known: dict[str, int] = {row.canon: row.id for row in connection.execute(own)}
-    known.update((canon, id_) for canon, id_ in connection.execute(aliased))
-    return known
+    return {row[0]: row[1] for row in connection.execute(union_all(own, aliased))}
 
 
 def _count(
@@ -119,20 +117,6 @@ def recount(connection: Connection) -> None:
     )
     columns = ["namespace_id", "entity_id", "memories"]
     connection.execute(insert(entity_count).from_select(columns, counted))
-
-
-def entity_names(connection: Connection, memory_rows: Sequence[int]) -> dict[int, tuple[str, ...]]:
-    """Return the display names of each memory's entities, in alphabetical order."""
-    rows = connection.execute(
-        select(memory_entity.c.memory_row, entity.c.display)
-        .join(entity, entity.c.id == memory_entity.c.entity_id)
-        .where(among(memory_entity.c.memory_row, memory_rows))
-        .order_by(memory_entity.c.memory_row, entity.c.display)
-    )
-    names: dict[int, list[str]] = {}
-    for row in rows:
-        names.setdefault(row.memory_row, []).append(row.display)
-    return {row: tuple(found) for row, found in names.items()}
 
 
 def entity_ids(connection: Connection, memory_rows: Sequence[int]) -> dict[int, set[int]]:
@@ -191,7 +175,7 @@ def list_entities(
 def given_names(
     connection: Connection, memory_row: int
 ) -> tuple[str | None, tuple[str, ...] | None]:
-    """Return a memory's speaker and the entities its writer gave; None where there are none."""
+    """Return a memory's speaker, and the entities its writer gave; None if they are extracted."""
     rows = connection.execute(
         select(entity.c.display, memory_entity.c.role)
         .join(entity, entity.c.id == memory_entity.c.entity_id)
@@ -200,7 +184,8 @@ def given_names(
     ).all()
     speaker = next((row.display for row in rows if row.role == "speaker"), None)
     given = tuple(row.display for row in rows if row.role == "given")
-    return speaker, given or None
+    decided = connection.scalar(select(memory.c.entities_given).where(memory.c.row == memory_row))
+    return speaker, given if decided else None
 
 
 def entity_total(connection: Connection) -> int:

@@ -12,9 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
-    Text,
     and_,
-    bindparam,
     delete,
     func,
     insert,
@@ -24,9 +22,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from memstore.catalog.links import entity_names
 from memstore.catalog.sql import among, inserted
-from memstore.catalog.tables import memory, namespace, source
+from memstore.catalog.tables import entity, memory, memory_entity, namespace, source
 from memstore.times import from_microseconds
 from memstore.types import Memory
 
@@ -56,6 +53,7 @@ class MemoryRow:
     beta: float
     importance: float
     t_ref: int
+    entities_given: bool
     superseded_by: str | None = None
 
 
@@ -84,13 +82,9 @@ def namespace_id(connection: Connection, path: str) -> int:
     return inserted(connection.execute(insert(namespace), {"path": path}))
 
 
-# written once: building a statement costs an `add` as much as running it
-_namespace_by_path = select(namespace.c.id).where(namespace.c.path == bindparam("path"))
-
-
 def find_namespace(connection: Connection, path: str) -> int | None:
     """Return the id of a namespace, None when nothing was ever stored in it."""
-    return connection.scalar(_namespace_by_path, {"path": path})
+    return connection.scalar(select(namespace.c.id).where(namespace.c.path == path))
 
 
 def namespaces_under(connection: Connection, path: str) -> dict[int, str]:
@@ -113,9 +107,8 @@ def source_id(connection: Connection, name: str | None) -> int | None:
 
 def load(connection: Connection, condition: ColumnElement[bool]) -> dict[int, Memory]:
     """Return row number → memory for the rows that meet the condition, forgotten ones too."""
-    rows = connection.execute(_select_memory().where(condition)).all()
-    names = entity_names(connection, [row.row for row in rows])
-    return {row.row: _memory(row, names.get(row.row, ())) for row in rows}
+    rows = connection.execute(_memories.where(condition)).all()
+    return {row.row: _memory(row) for row in rows}
 
 
 def load_rows(connection: Connection, rows: Iterable[int]) -> dict[int, Memory]:
@@ -127,10 +120,9 @@ def load_page(
     connection: Connection, condition: ColumnElement[bool], after: int, limit: int
 ) -> list[tuple[int, Memory]]:
     """Return up to `limit` live memories behind row `after`, with their rows, in stored order."""
-    statement = _select_memory().where(live, memory.c.row > after, condition)
+    statement = _memories.where(live, memory.c.row > after, condition)
     rows = connection.execute(statement.order_by(memory.c.row).limit(limit)).all()
-    names = entity_names(connection, [row.row for row in rows])
-    return [(row.row, _memory(row, names.get(row.row, ()))) for row in rows]
+    return [(row.row, _memory(row)) for row in rows]
 
 
 def live_rows(connection: Connection, ids: Iterable[str]) -> dict[str, int]:
@@ -153,19 +145,6 @@ def matching_rows(connection: Connection, condition: ColumnElement[bool]) -> lis
     )
 
 
-_same_content = (
-    select(memory.c.row)
-    .where(
-        live,
-        memory.c.namespace_id == bindparam("namespace"),
-        memory.c.content_hash == bindparam("content_hash"),
-        or_(bindparam("text", type_=Text).is_(None), memory.c.text == bindparam("text")),
-    )
-    .order_by(memory.c.row)
-    .limit(1)
-)
-
-
 def unchanged(
     connection: Connection, namespace: int, content_hash: str, *, text: str | None
 ) -> int | None:
@@ -174,8 +153,12 @@ def unchanged(
     Args:
         text: what its text must still be; None if a later correction of it does not matter.
     """
-    values = {"namespace": namespace, "content_hash": content_hash, "text": text}
-    return connection.scalar(_same_content, values)
+    statement = select(memory.c.row).where(
+        live, memory.c.namespace_id == namespace, memory.c.content_hash == content_hash
+    )
+    if text is not None:
+        statement = statement.where(memory.c.text == text)
+    return connection.scalar(statement.order_by(memory.c.row).limit(1))
 
 
 def versions(connection: Connection, namespace: int, key: str) -> list[Row[Any]]:
@@ -224,15 +207,28 @@ def context_of(connection: Connection, row: int, count: int) -> tuple[str, ...]:
     return tuple(tail)
 
 
-def _select_memory() -> Any:
-    return (
-        select(memory, namespace.c.path, source.c.name.label("source_name"))
-        .join(namespace, namespace.c.id == memory.c.namespace_id)
-        .outerjoin(source, source.c.id == memory.c.source_id)
+# built once, entity names included: every statement less is felt by an `add`, because encoding
+# leaves nothing of the last one in the processor's caches
+_entity_names = (
+    select(func.json_group_array(entity.c.display))
+    .join_from(memory_entity, entity, entity.c.id == memory_entity.c.entity_id)
+    .where(memory_entity.c.memory_row == memory.c.row)
+    .correlate(memory)
+    .scalar_subquery()
+)
+_memories = (
+    select(
+        memory,
+        namespace.c.path,
+        source.c.name.label("source_name"),
+        _entity_names.label("entity_names"),
     )
+    .join(namespace, namespace.c.id == memory.c.namespace_id)
+    .outerjoin(source, source.c.id == memory.c.source_id)
+)
 
 
-def _memory(row: Row[Any], entities: tuple[str, ...]) -> Memory:
+def _memory(row: Row[Any]) -> Memory:
     def time(value: int | None) -> Any:
         return None if value is None else from_microseconds(value)
 
@@ -253,5 +249,5 @@ def _memory(row: Row[Any], entities: tuple[str, ...]) -> Memory:
         half_life=None if row.half_life_s is None else timedelta(seconds=row.half_life_s),
         confidence=10.0 * row.alpha / (row.alpha + row.beta),
         importance=row.importance,
-        entities=entities,
+        entities=tuple(sorted(json.loads(row.entity_names))),
     )

@@ -5,6 +5,7 @@ or of other rows says so. `migrations/` creates these tables; a test compares th
 """
 
 from sqlalchemy import (
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -87,6 +88,8 @@ memory = Table(
     Column("first_use_at", Integer),
     Column("use_ring", LargeBinary),
     Column("importance", Float, nullable=False, server_default="0.0"),
+    # whether the writer named the entities, be it none: then a new text is not extracted from
+    Column("entities_given", Boolean, nullable=False, server_default="0"),
     Index(None, "namespace_id", "key"),
     Index(None, "namespace_id", "session"),
     Index(None, "namespace_id", "content_hash"),

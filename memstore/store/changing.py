@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, select
 
 from memstore.catalog import links, log, memories, vectors
-from memstore.catalog.engine import reading, writing
+from memstore.catalog.engine import holding, reading, writing
 from memstore.catalog.filters import compile_filter
 from memstore.catalog.sql import among
 from memstore.catalog.tables import entity_count, event, memory, source
@@ -138,6 +138,8 @@ def _columns(connection: Connection, checked: Mapping[str, Any], before: Memory)
         columns["source_id"] = memories.source_id(connection, checked["source"])
     if "occurred_at" in checked:
         columns["occurred_at"] = checked["occurred_at"]
+    if "entities" in checked:
+        columns["entities_given"] = checked["entities"] is not None
     times = {
         name: columns.get(name, drafts.check_time(getattr(before, name), name))
         for name in ("occurred_at", "valid_from", "valid_to", "recorded_at")
@@ -280,8 +282,9 @@ def _rewrite(opened: OpenStore) -> None:
         driver = raw.driver_connection
         assert driver is not None
         try:
-            driver.execute("VACUUM")
-            busy = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            with holding(opened.path):
+                driver.execute("VACUUM")
+                busy = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         except sqlite3.OperationalError as error:
             raise _still_read(opened) from error
         if busy:

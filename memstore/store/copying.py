@@ -134,6 +134,7 @@ def _exported(connection: Connection) -> Iterator[dict[str, Any]]:
             "alpha": row.alpha,
             "beta": row.beta,
             "importance": row.importance,
+            "entities_given": row.entities_given,
             "content_hash": row.content_hash,
             "entities": [
                 {
@@ -331,6 +332,7 @@ def _imported(item: dict[str, Any]) -> _Imported:
             for time in (draft.occurred_at, draft.valid_from, times["observed_at"], recorded_at)
             if time is not None
         ),
+        entities_given=item.get("entities_given") is True,
         superseded_by=drafts.check_string(item.get("superseded_by"), "superseded_by", 64),
     )
     return _Imported(

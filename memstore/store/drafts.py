@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta, tzinfo
@@ -22,12 +23,16 @@ from memstore.types import NewMemory, When
 NEUTRAL_CONFIDENCE = 5.0
 _PRIOR_WEIGHT = 2.0  # alpha + beta of a memory without votes (cognitive-scoring, 7.1)
 _MAX_METADATA_CHARACTERS = 1024 * 1024
+_JSON_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # escaped, behind no escaping backslash
 _FIELDS = {field.name for field in dataclasses.fields(NewMemory)}
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A checked memory that is not stored yet; times in UTC microseconds."""
+    """A checked memory that is not stored yet; times in UTC microseconds.
+
+    `content_hash` is the SHA-256 of everything the caller gave, the namespace apart.
+    """
 
     text: str
     namespace: str
@@ -44,17 +49,7 @@ class Draft:
     source: str | None
     metadata: str
     entities: tuple[str, ...] | None
-
-    @property
-    def content_hash(self) -> str:
-        """SHA-256 of everything the caller gave, the namespace apart."""
-        given = [
-            getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if field.name != "namespace"
-        ]
-        written = json.dumps(given, ensure_ascii=False, separators=(",", ":"))
-        return hashlib.sha256(written.encode()).hexdigest()
+    content_hash: str
 
     @property
     def beta_posterior(self) -> tuple[float, float]:
@@ -99,22 +94,27 @@ def draft(new: NewMemory | Mapping[str, Any] | str, *, timezone: tzinfo | None =
     valid_from = check_time(new.valid_from, "valid_from", timezone)
     valid_to = check_time(new.valid_to, "valid_to", timezone)
     check_interval(valid_from, valid_to)
+    content: dict[str, Any] = {
+        "text": text,
+        "key": check_string(new.key, "key", MAX_KEY_CHARACTERS),
+        "session": check_string(new.session, "session", MAX_KEY_CHARACTERS),
+        "title": check_string(new.title, "title", MAX_KEY_CHARACTERS),
+        "speaker": speaker,
+        "occurred_at": check_time(new.occurred_at, "occurred_at", timezone),
+        "valid_from": valid_from,
+        "valid_to": valid_to,
+        "half_life_s": check_half_life(new.half_life),
+        "confidence": check_confidence(new.confidence),
+        "importance": check_number(new.importance, "importance", -1.0, 1.0),
+        "source": check_string(new.source, "source"),
+        "metadata": check_metadata(new.metadata),
+        "entities": check_entities(new.entities),
+    }
+    written = json.dumps(list(content.values()), ensure_ascii=False, separators=(",", ":"))
     return Draft(
-        text=text,
         namespace=check_namespace(new.namespace),
-        key=check_string(new.key, "key", MAX_KEY_CHARACTERS),
-        session=check_string(new.session, "session", MAX_KEY_CHARACTERS),
-        title=check_string(new.title, "title", MAX_KEY_CHARACTERS),
-        speaker=speaker,
-        occurred_at=check_time(new.occurred_at, "occurred_at", timezone),
-        valid_from=valid_from,
-        valid_to=valid_to,
-        half_life_s=check_half_life(new.half_life),
-        confidence=check_confidence(new.confidence),
-        importance=check_number(new.importance, "importance", -1.0, 1.0),
-        source=check_string(new.source, "source"),
-        metadata=check_metadata(new.metadata),
-        entities=check_entities(new.entities),
+        content_hash=hashlib.sha256(written.encode()).hexdigest(),
+        **content,
     )
 
 
@@ -226,6 +226,8 @@ def check_metadata(value: Any) -> str:
         written.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise BadInput(f"metadata cannot be written as JSON: {error}.") from error
+    if _JSON_NUL.search(written):
+        raise BadInput("metadata has a NUL character. Remove it: SQLite would cut the value there.")
     if len(written) > _MAX_METADATA_CHARACTERS:
         raise BadInput(
             f"metadata takes {len(written):,} characters as JSON; the limit is "

@@ -173,14 +173,14 @@ def _read_path(path: Path, defaults: Defaults) -> Iterator[Item]:
     if path.is_dir():
         for file in sorted(path.rglob("*")):
             if file.suffix.lower() in FORMATS and file.is_file():
-                yield from _read_file(file, defaults, key=file.relative_to(path).as_posix())
+                yield from _read_file(file, defaults)
     elif path.is_file():
-        yield from _read_file(path, defaults, key=path.name)
+        yield from _read_file(path, defaults)
     else:
         raise BadInput(f"{path} does not exist. Give a .jsonl, .txt or .md file, or a folder.")
 
 
-def _read_file(path: Path, defaults: Defaults, *, key: str) -> Iterator[Item]:
+def _read_file(path: Path, defaults: Defaults) -> Iterator[Item]:
     kind = defaults.format or FORMATS.get(path.suffix.lower())
     if kind is None:
         raise BadInput(
@@ -200,10 +200,11 @@ def _read_file(path: Path, defaults: Defaults, *, key: str) -> Iterator[Item]:
         origin = Origin(str(path), None)
         yield origin, origin.error(f"cannot be read: {error.strerror}.")
         return
+    # the whole path: by its name alone, one README.md would supersede another
+    item = {"text": text, "key": path.absolute().as_posix()}
     title = _first_heading(text) if kind == "markdown" else None
-    item = (
-        {"text": text, "key": key} if title is None else {"text": text, "key": key, "title": title}
-    )
+    if title is not None:
+        item["title"] = title
     yield origin, _parsed(item, origin, defaults)
 
 

@@ -31,6 +31,7 @@ from memstore.store import (
     searching,
 )
 from memstore.store.opening import OpenStore, open_store
+from memstore.store.requests import check_count, check_query
 from memstore.store.writing import microseconds_now, store_and_load
 from memstore.times import zone
 from memstore.types import (
@@ -235,7 +236,7 @@ class MemoryStore:
 
         Args:
             source: path(s) to .jsonl, .txt or .md files or folders of them, or mappings as in
-                JSONL lines. A text file is one memory under its name as key.
+                JSONL lines. A text file is one memory, its absolute path the key.
             namespace, source_name: for inputs that name none themselves.
             timezone: of times without an offset; such times are refused without it.
             format: `jsonl`, `text` or `markdown`, for files of other suffixes.
@@ -404,7 +405,7 @@ class MemoryStore:
         opened = self._opened
         if isinstance(texts, str) or not isinstance(texts, Iterable):
             raise BadInput("query_many takes a list of texts; for one text use query.")
-        request = searching.check_query(
+        request = check_query(
             namespace=namespace,
             limit=limit,
             where=where,
@@ -461,7 +462,7 @@ class MemoryStore:
             cursor: a page's `cursor`, to go on behind it.
         """
         opened = self._opened
-        searching.check_count(limit, "limit", MAX_LIMIT)
+        check_count(limit, "limit", MAX_LIMIT)
         after = _cursor(cursor)
         condition = compile_filter(where, canonical=canonical)
         path = drafts.check_namespace(namespace, allow_all=True)
@@ -496,7 +497,7 @@ class MemoryStore:
             prefix: only names that start so, whatever their case.
         """
         opened = self._opened
-        searching.check_count(limit, "limit", MAX_LIMIT)
+        check_count(limit, "limit", MAX_LIMIT)
         path = drafts.check_namespace(namespace, allow_all=True)
         if prefix != "" and drafts.check_string(prefix, "prefix") is None:
             raise BadInput("prefix is None. Leave it out to list all entities.")

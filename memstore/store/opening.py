@@ -22,6 +22,7 @@ from memstore.encoders import Encoder, EncoderIdentity, open_encoder
 from memstore.entities import EntityExtractor, open_extractor
 from memstore.errors import (
     BadInput,
+    EncoderUnavailable,
     IndexDamaged,
     StoreNotFound,
     StoreUnwritable,
@@ -42,7 +43,6 @@ _LEAST = {
     "overlap_tokens": 0,
     "passage_tokens": 1,
     "candidates": 1,
-    "query_cache": 0,
 }
 
 
@@ -126,9 +126,6 @@ def open_store(
     store = _path(path)
     chosen = check_settings(settings)
     device = device or "auto"
-    if isinstance(encoder, str) and ":" in encoder:
-        # `minilm:FOLDER` says where the weights are, not which: the fingerprint tells
-        encoder = open_encoder(encoder, device=device)
     exists = _exists(store)
     if not exists:
         if read_only or not create:
@@ -142,17 +139,21 @@ def open_store(
     engine = open_engine(store, read_only=read_only, lock_timeout=chosen.lock_timeout)
     try:
         identity = _identity(engine, store, encoder, device, chosen, read_only)
+        if isinstance(encoder, str) and encoder != identity.name:
+            encoder = _under_another_name(store, identity, encoder, device)
+        if encoder is not None and not isinstance(encoder, str):
+            check_identity(store, identity, encoder.identity)
     except BaseException:
         engine.dispose()
         raise
     opened = OpenStore(
-        path=store,
+        path=store.absolute(),  # the process may change its working directory
         engine=engine,
         settings=chosen,
         read_only=read_only,
         identity=identity,
         device=device,
-        snapshot=Snapshot(store, identity),
+        snapshot=Snapshot(store.absolute(), identity),
     )
     if encoder is not None and not isinstance(encoder, str):
         opened._encoder = encoder
@@ -234,9 +235,9 @@ def _identity(
     """Return whose vectors the store holds, after bringing its schema up to date."""
     with reading(engine, store) as connection:
         version = stored_version(connection)
+        if version is not None and version > SCHEMA_VERSION:
+            raise too_new(store, version)  # before a table is read that it may not have any more
         identity = None if version is None else read_identity(connection)
-    if version is not None and version > SCHEMA_VERSION:
-        raise too_new(store, version)
     if identity is None and read_only:
         raise IndexDamaged(f"{store} was never finished. Open it once without read_only=True.")
     if version != SCHEMA_VERSION:
@@ -256,8 +257,16 @@ def _identity(
                 now = time.time_ns() // 1000
                 log.append_event(connection, log.STORE, "create", now=now)
                 return encoder.identity
-    if isinstance(encoder, str) and encoder != identity.name:
-        raise mismatch(store, identity.name, encoder)
-    if encoder is not None and not isinstance(encoder, str):
-        check_identity(store, identity, encoder.identity)
     return identity
+
+
+def _under_another_name(store: Path, identity: EncoderIdentity, name: str, device: str) -> Encoder:
+    """Return the encoder of a name that is not the stored one: a folder or an alias of the same
+    weights is as good.
+    """
+    try:
+        made = open_encoder(name, device=device)
+    except EncoderUnavailable as error:
+        raise mismatch(store, identity.name, name) from error
+    check_identity(store, identity, made.identity)
+    return made

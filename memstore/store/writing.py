@@ -339,6 +339,7 @@ def _store(
         beta=beta,
         importance=draft.importance,
         t_ref=t_ref,
+        entities_given=draft.entities is not None,
     )
     superseded = 0
     if draft.key is not None:

@@ -128,6 +128,7 @@ def upgrade() -> None:
         sa.Column("first_use_at", sa.Integer(), nullable=True),
         sa.Column("use_ring", sa.LargeBinary(), nullable=True),
         sa.Column("importance", sa.Float(), server_default="0.0", nullable=False),
+        sa.Column("entities_given", sa.Boolean(), server_default="0", nullable=False),
         sa.ForeignKeyConstraint(
             ["namespace_id"], ["namespace.id"], name=op.f("fk_memory_namespace_id_namespace")
         ),

@@ -74,6 +74,7 @@ def add_memory() -> AddMemory:
             "alpha": 1.0,
             "beta": 1.0,
             "importance": 0.0,
+            "entities_given": False,
             "t_ref": 0,
         }
         row = memories.MemoryRow(
@@ -87,7 +88,8 @@ def add_memory() -> AddMemory:
 def _value(table: Table, column: Any, row: int) -> Any:
     if column.foreign_keys or column.primary_key:
         return row if column.type.python_type is int else f"{column.name}{row}"
-    kinds = {int: row, float: 0.5, bytes: bytes([row]), str: f"{column.name}{row}"}
+    text = f"{column.name}{row}"
+    kinds = {int: row, float: 0.5, bytes: bytes([row]), str: text, bool: row == 1}
     return kinds[column.type.python_type]
 
 

@@ -160,3 +160,10 @@ def test_text_of_every_script_is_stored_unchanged_and_found_again(
     assert hit.memory == memory
     assert hit.passage.text == text[hit.passage.start : hit.passage.end]
     assert memory.metadata == {text[:50]: text}
+
+
+@pytest.mark.parametrize("metadata", [{"m": "a\0b"}, {"a\0b": 1}, {"m": [{"n": "\0"}]}])
+def test_metadata_with_a_nul_is_refused_wherever_it_hides(store, metadata):
+    with pytest.raises(BadInput, match="NUL"):
+        store.add("text", metadata=metadata)
+    assert store.add("text", metadata={"m": r"a literal \u0000 is text"}).metadata

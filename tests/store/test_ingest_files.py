@@ -9,12 +9,12 @@ import pytest
 from memstore import BadInput, MemoryStore
 
 
-def test_a_text_file_is_one_memory_under_its_name(store: MemoryStore, tmp_path: Path) -> None:
+def test_a_text_file_is_one_memory_under_its_path(store: MemoryStore, tmp_path: Path) -> None:
     path = tmp_path / "note.txt"
     path.write_bytes("\ufeffFirst line.\r\nSecond — line.\n".encode())
     report = store.ingest(path)
     assert (report.added, report.errors) == (1, ())
-    memory = store.get_by_key("note.txt")
+    memory = store.get_by_key(str(path))
     assert memory.text == "First line.\r\nSecond — line.\n"
     assert memory.title is None
 
@@ -23,15 +23,15 @@ def test_a_markdown_file_has_its_first_heading_as_title(store: MemoryStore, tmp_
     path = tmp_path / "note.md"
     path.write_text("\n\n# Moving *plans*\n\nAna moves in May.\n", encoding="utf-8")
     store.ingest(str(path))
-    memory = store.get_by_key("note.md")
+    memory = store.get_by_key(str(path))
     assert memory.title == "Moving *plans*"
     assert memory.text.endswith("Ana moves in May.\n")
     path.write_text("No heading here.\n# Later\n", encoding="utf-8")
     store.ingest(path)
-    assert store.get_by_key("note.md").title is None
+    assert store.get_by_key(str(path)).title is None
 
 
-def test_a_folder_is_read_with_all_below_it_under_relative_keys(
+def test_a_folder_is_read_with_all_below_it_under_paths_as_keys(
     store: MemoryStore, tmp_path: Path
 ) -> None:
     folder = tmp_path / "notes"
@@ -45,9 +45,21 @@ def test_a_folder_is_read_with_all_below_it_under_relative_keys(
     report = store.ingest(folder)
     assert (report.added, report.errors) == (4, ())
     keys = {memory.key for memory in store.list().memories}
-    assert keys == {"b.txt", "deep/b.txt", "deep/er/C.MD", "j"}
+    files = ("b.txt", "deep/b.txt", "deep/er/C.MD")
+    assert keys == {*(str(folder / file) for file in files), "j"}
     again = store.ingest(folder)
     assert (again.added, again.unchanged) == (0, 4)
+
+
+def test_files_of_the_same_name_in_two_folders_are_two_memories(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    for name in ("p", "q"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "README.md").write_text(f"About {name}.")
+        assert store.ingest(tmp_path / name / "README.md").superseded == 0
+    assert len(store.list().memories) == 2
+    assert store.ingest(tmp_path / "p").unchanged == 1  # by its folder it is the same file
 
 
 def test_an_edited_file_supersedes_what_it_said_before(store: MemoryStore, tmp_path: Path) -> None:
@@ -93,7 +105,7 @@ def test_a_named_format_reads_files_of_other_suffixes(store: MemoryStore, tmp_pa
         store.ingest(path)
     assert store.ingest(path, format="jsonl").added == 2
     assert store.ingest(path, format="text").added == 1
-    assert store.get_by_key("data.log").text == path.read_text()
+    assert store.get_by_key(str(path)).text == path.read_text()
 
 
 def test_a_path_that_does_not_exist_is_refused_by_name(store: MemoryStore, tmp_path: Path) -> None:

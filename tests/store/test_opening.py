@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +217,35 @@ def test_a_folder_of_the_same_weights_is_the_same_encoder(tmp_path: Path) -> Non
         assert store.add("Ana moved to Lisbon.").text == memory.text
     with MemoryStore.open(tmp_path / "other.mem") as store:
         assert len(store.query("where is Ana?").hits) == 1
+
+
+def test_the_same_weights_under_another_name_open_the_store(tmp_path):
+    path = tmp_path / "agent.mem"
+    with MemoryStore.open(path) as store:
+        store.add("Ana moved to Lisbon.")
+    with MemoryStore.open(path, encoder=f"minilm:{find_model_folder(None)}") as store:
+        assert store.query("where is Ana?").hits[0].memory.text == "Ana moved to Lisbon."
+        assert store.encoder == "minilm"
+
+
+def test_a_store_stays_usable_when_the_process_changes_its_folder(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with MemoryStore.open("agent.mem", encoder="hashed") as store:
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        store.add("Ana moved to Lisbon.")
+        assert store.stats().size_bytes > 0
+        store.forget(store.list().memories[0].id, purge=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["agent.mem", "elsewhere"]
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_newer_schema_is_named_even_if_its_tables_are_others(tmp_path):
+    path = tmp_path / "agent.mem"
+    MemoryStore.open(path, encoder="hashed").close()
+    with closing(sqlite3.connect(path / "memstore.db")) as database:
+        database.execute("UPDATE alembic_version SET version_num = '0099'")
+        database.execute("ALTER TABLE setting RENAME TO settings")
+        database.commit()
+    with pytest.raises(SchemaTooNew, match="0099"):
+        MemoryStore.open(path)

@@ -143,3 +143,12 @@ def test_an_unknown_or_forgotten_memory_cannot_be_updated(store: MemoryStore) ->
     for id_ in (memory.id, "0" * 26, ""):
         with pytest.raises(MemoryNotFound):
             store.update(id_, text="coffee")
+
+
+def test_a_new_text_is_not_extracted_from_when_the_writer_named_the_entities(store):
+    for given in ([], ["Project X"]):
+        memory = store.add(f"Nothing here about {len(given)}.", entities=given)
+        changed = store.update(memory.id, text="Ana moved to Lisbon.")
+        assert changed.entities == tuple(given)
+    assert store.update(memory.id, entities=None).entities == ("Ana", "Lisbon")
+    assert store.update(memory.id, text="Bruno lives in Rome.").entities == ("Bruno", "Rome")

@@ -1,0 +1,80 @@
+"""A query's arguments, checked: what `query` and `query_many` accept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement
+
+from memstore.catalog.filters import compile_filter
+from memstore.entities import canonical
+from memstore.errors import BadInput
+from memstore.scoring.profiles import Profile, resolve
+from memstore.settings import MAX_LIMIT
+from memstore.store import drafts
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A checked query, the text apart; times in UTC microseconds."""
+
+    namespace: str
+    limit: int
+    where: ColumnElement[bool] | None
+    profile: Profile
+    now: int
+    as_of: int | None
+    known_at: int | None
+    max_tokens: int | None
+    min_score: float | None
+    explain: bool
+
+
+def check_query(
+    *,
+    namespace: str,
+    limit: int,
+    where: Mapping[str, Any] | None,
+    profile: str,
+    weights: Mapping[str, Any] | None,
+    now: Any,
+    as_of: Any,
+    known_at: Any,
+    max_tokens: int | None,
+    min_score: float | None,
+    explain: bool,
+) -> Request:
+    """Check the arguments that `query` and `query_many` share.
+
+    Raises:
+        BadInput: the first one that is wrong, by name and value.
+    """
+    check_count(limit, "limit", MAX_LIMIT)
+    if max_tokens is not None:
+        check_count(max_tokens, "max_tokens", None)
+    if min_score is not None:
+        drafts.check_number(min_score, "min_score", -1e9, 1e9)
+    present = drafts.check_time(now, "now")
+    return Request(
+        namespace=drafts.check_namespace(namespace, allow_all=True),
+        limit=limit,
+        where=None if where is None else compile_filter(where, canonical=canonical),
+        profile=resolve(profile, weights),
+        now=time.time_ns() // 1000 if present is None else present,
+        as_of=drafts.check_time(as_of, "as_of"),
+        known_at=drafts.check_time(known_at, "known_at"),
+        max_tokens=max_tokens,
+        min_score=min_score,
+        explain=explain,
+    )
+
+
+def check_count(value: Any, name: str, most: int | None) -> None:
+    """Refuse what is not a whole number from 1 to `most`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise BadInput(f"{name} is {value!r}; give a whole number of at least 1.")
+    if most is not None and value > most:
+        raise BadInput(f"{name} is {value:,}; the most is {most:,}. To read everything use list().")
