@@ -38,7 +38,8 @@ def to_microseconds(value: datetime | str, *, name: str, timezone: tzinfo | None
     else:
         kind = "date" if isinstance(value, date) else type(value).__name__
         raise BadInput(
-            f"{name} is a {kind}. Give an aware datetime or a string such as 2026-03-02T09:00:00Z."
+            f"{name} is {value!r} ({kind}). Give an aware datetime or a string such as "
+            "2026-03-02T09:00:00Z."
         )
     if parsed.tzinfo is None or parsed.utcoffset() is None:
         if timezone is None:

@@ -76,7 +76,11 @@ class Passage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One summand of a hit's score, in nats; `why` says where it comes from."""
+    """One summand of a hit's score, in nats; `why` says where it comes from.
+
+    For a component of the cognitive pass, `value` is what it says of the memory and `weight` what
+    the profile gives it; `nats` is their product, scaled down by the profile's cap.
+    """
 
     name: str
     nats: float
@@ -224,7 +228,10 @@ class VerifyReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportReport:
-    """What an import did; `unchanged` were there already under the same id."""
+    """What an import did; `unchanged` were there already under the same id.
+
+    `added` also counts memories that had been forgotten and are back.
+    """
 
     added: int
     unchanged: int

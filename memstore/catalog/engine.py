@@ -24,6 +24,7 @@ from memstore.errors import IndexDamaged, MemstoreError, StoreLocked, StoreUnwri
 
 DATABASE = "memstore.db"
 _HOLDER = "writer.json"
+_NOT_STORED = "This transaction was not stored; what was committed before it is. "
 
 
 def open_engine(
@@ -44,6 +45,10 @@ def open_engine(
     # as bytes, since a path need not be UTF-8
     path = quote(os.fsencode(os.path.abspath(store / DATABASE)))
     uri = f"file://{path}?mode={'ro' if read_only else 'rwc'}"
+    if read_only and not os.access(store, os.W_OK) and not (store / f"{DATABASE}-wal").exists():
+        # Readers of a write-ahead log share a file beside it, which cannot be made here. Without a
+        # log nobody is writing: the file is all there is.
+        uri += "&immutable=1"
 
     def connect() -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -75,7 +80,7 @@ def open_engine(
 @contextlib.contextmanager
 def reading(engine: Engine, store: Path) -> Iterator[Connection]:
     """Yield a connection in one read transaction: everything read is of one moment."""
-    with _named_errors(store), engine.connect() as connection, connection.begin():
+    with named_errors(store), engine.connect() as connection, connection.begin():
         yield connection
 
 
@@ -87,7 +92,7 @@ def writing(engine: Engine, store: Path) -> Iterator[Connection]:
         StoreLocked: another process kept the lock longer than the engine's `lock_timeout`.
         StoreUnwritable: the disk is full, the store read-only, or I/O failed.
     """
-    with _named_errors(store), engine.connect() as connection:
+    with named_errors(store, _NOT_STORED), engine.connect() as connection:
         exclusive = connection.execution_options(begin="BEGIN IMMEDIATE")
         with exclusive.begin(), holding(store):
             yield exclusive
@@ -137,27 +142,30 @@ def _runs(pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def _named_errors(store: Path) -> Iterator[None]:
+def named_errors(store: Path, consequence: str = "") -> Iterator[None]:
+    """Raise the library's errors for those of SQLite that have a name.
+
+    Args:
+        consequence: a sentence on what a failed write means for the caller, and a space.
+    """
     try:
         yield
     except DatabaseError as error:
-        named = _named(error.orig, store)
+        named = _named(error.orig, store, consequence)
         if named is None:
             raise
         raise named from error
     except sqlite3.DatabaseError as error:
-        named = _named(error, store)
+        named = _named(error, store, consequence)
         if named is None:
             raise
         raise named from error
 
 
-def _named(error: BaseException | None, store: Path) -> MemstoreError | None:
-    code = getattr(error, "sqlite_errorcode", None)
-    if code is None:
-        # the sqlite3 module sets a code on errors of the library only
-        return None
-    primary = code & 0xFF
+def _named(error: BaseException | None, store: Path, consequence: str) -> MemstoreError | None:
+    # the sqlite3 module sets a code on errors of the library only: this one is its own
+    undecodable = "decode to UTF-8" in str(error)
+    primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL):
         return StoreLocked(
             f"{store} is being written by {_holder(store)}; the wait for the write lock ended. "
@@ -165,8 +173,7 @@ def _named(error: BaseException | None, store: Path) -> MemstoreError | None:
         )
     if primary == sqlite3.SQLITE_FULL:
         return StoreUnwritable(
-            f"{store}: the disk is full. Nothing of this call was stored. Free some space and "
-            "run it again."
+            f"{store}: the disk is full. {consequence}Free some space and run it again."
         )
     if primary in (
         sqlite3.SQLITE_READONLY,
@@ -175,12 +182,13 @@ def _named(error: BaseException | None, store: Path) -> MemstoreError | None:
         sqlite3.SQLITE_IOERR,
     ):
         return StoreUnwritable(
-            f"{store}: {error}. Nothing of this call was stored. Check the folder's permissions "
-            "and the medium; to read a store you may not write, open it with read_only=True."
+            f"{store}: {error}. {consequence}Check the folder's permissions and the medium; to "
+            "read a store you may not write, open it with read_only=True."
         )
-    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    missing = primary == sqlite3.SQLITE_ERROR and str(error).startswith("no such ")
+    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or undecodable or missing:
         return IndexDamaged(
-            f"{store / DATABASE}: {error}. Restore a backup, or see what is left:\n"
-            f"    memstore --store {store} verify"
+            f"{store / DATABASE}: {error}. The file is damaged, or no memstore database. Restore a "
+            "backup; without one, SQLite's own `.recover` may still save rows."
         )
     return None

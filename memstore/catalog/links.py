@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, delete, exists, func, insert, or_, select, union_all, update
@@ -32,6 +32,8 @@ class Link(Protocol):
     def role(self) -> str: ...
 
 
+# of several namespaces that are looked at together, any spelling will do
+_spelling = func.min(entity_count.c.display)
 _change_count = upsert(entity_count)
 _change_count = _change_count.on_conflict_do_update(
     index_elements=[entity_count.c.namespace_id, entity_count.c.entity_id],
@@ -44,10 +46,10 @@ def link_entities(
 ) -> None:
     """Link a memory to its entities, creating those that are new."""
     known = _known_entities(connection, [link.canon for link in links])
-    roles: dict[int, str] = {}
+    first: dict[int, Link] = {}
     for link in links:
         if link.canon not in known:
-            values = {"canon": link.canon, "display": link.display, "label": link.label}
+            values = {"canon": link.canon, "label": link.label}
             known[link.canon] = inserted(connection.execute(insert(entity), values))
         elif link.label is not None:
             connection.execute(
@@ -55,13 +57,21 @@ def link_entities(
                 .where(entity.c.id == known[link.canon], entity.c.label.is_(None))
                 .values(label=link.label)
             )
-        roles.setdefault(known[link.canon], link.role)  # two aliases of one entity are one link
-    if roles:
+        first.setdefault(known[link.canon], link)  # two aliases of one entity are one link
+    if first:
         connection.execute(
             insert(memory_entity),
-            [{"memory_row": memory_row, "entity_id": id_, "role": roles[id_]} for id_ in roles],
+            [
+                {
+                    "memory_row": memory_row,
+                    "entity_id": id_,
+                    "role": link.role,
+                    "display": link.display,
+                }
+                for id_, link in first.items()
+            ],
         )
-        _count(connection, namespace_id, roles, +1)
+        _count(connection, namespace_id, {id_: link.display for id_, link in first.items()}, +1)
 
 
 def unlink_entities(connection: Connection, memory_row: int, namespace_id: int) -> None:
@@ -74,12 +84,12 @@ def unlink_entities(connection: Connection, memory_row: int, namespace_id: int) 
     if not ids:
         return
     connection.execute(delete(memory_entity).where(memory_entity.c.memory_row == memory_row))
-    _count(connection, namespace_id, ids, -1)
+    _count(connection, namespace_id, dict.fromkeys(ids, ""), -1)
     linked = exists().where(memory_entity.c.entity_id == entity.c.id)
     gone = select(entity.c.id).where(among(entity.c.id, ids), ~linked)
     # what nothing links to goes even if its count drifted: forgetting must not fail over a cache
     uncounted = or_(entity_count.c.memories <= 0, entity_count.c.entity_id.in_(gone))
-    connection.execute(delete(entity_count).where(uncounted))
+    connection.execute(delete(entity_count).where(among(entity_count.c.entity_id, ids), uncounted))
     connection.execute(delete(entity).where(entity.c.id.in_(gone)))
 
 
@@ -95,14 +105,13 @@ def _known_entities(connection: Connection, canons: Sequence[str]) -> dict[str, 
 
 
 def _count(
-    connection: Connection, namespace_id: int, entity_ids: Iterable[int], change: int
+    connection: Connection, namespace_id: int, displays: Mapping[int, str], change: int
 ) -> None:
+    """Change the counts of entity ids; `displays` are used where an id is new to the namespace."""
+    place = {"namespace_id": namespace_id, "memories": change}
     connection.execute(
         _change_count,
-        [
-            {"namespace_id": namespace_id, "entity_id": id_, "memories": change}
-            for id_ in entity_ids
-        ],
+        [{**place, "entity_id": id_, "display": display} for id_, display in displays.items()],
     )
 
 
@@ -110,12 +119,17 @@ def recount(connection: Connection) -> None:
     """Rebuild the counts per namespace from the links."""
     connection.execute(delete(entity_count))
     counted = (
-        select(memory.c.namespace_id, memory_entity.c.entity_id, func.count())
+        select(
+            memory.c.namespace_id,
+            memory_entity.c.entity_id,
+            func.count(),
+            func.min(memory_entity.c.display),
+        )
         .join(memory, memory.c.row == memory_entity.c.memory_row)
         .where(memory.c.forgotten_at.is_(None))
         .group_by(memory.c.namespace_id, memory_entity.c.entity_id)
     )
-    columns = ["namespace_id", "entity_id", "memories"]
+    columns = ["namespace_id", "entity_id", "memories", "display"]
     connection.execute(insert(entity_count).from_select(columns, counted))
 
 
@@ -140,7 +154,7 @@ def find_entities(
     direct = select(entity.c.id).where(among(entity.c.canon, wanted))
     aliased = select(entity_alias.c.entity_id).where(among(entity_alias.c.alias, wanted))
     rows = connection.execute(
-        select(entity.c.id, entity.c.display, func.sum(entity_count.c.memories))
+        select(entity.c.id, _spelling, func.sum(entity_count.c.memories))
         .join(entity_count, entity_count.c.entity_id == entity.c.id)
         .where(
             entity.c.id.in_(direct.union(aliased)),
@@ -157,7 +171,7 @@ def list_entities(
     """Return the namespaces' entities whose canonical form starts so, most mentioned first."""
     total = func.sum(entity_count.c.memories)
     rows = connection.execute(
-        select(entity.c.display, entity.c.canon, entity.c.label, total)
+        select(_spelling, entity.c.canon, entity.c.label, total)
         .join(entity_count, entity_count.c.entity_id == entity.c.id)
         .where(
             among(entity_count.c.namespace_id, namespace_ids),
@@ -177,10 +191,9 @@ def given_names(
 ) -> tuple[str | None, tuple[str, ...] | None]:
     """Return a memory's speaker, and the entities its writer gave; None if they are extracted."""
     rows = connection.execute(
-        select(entity.c.display, memory_entity.c.role)
-        .join(entity, entity.c.id == memory_entity.c.entity_id)
+        select(memory_entity.c.display, memory_entity.c.role)
         .where(memory_entity.c.memory_row == memory_row, memory_entity.c.role != "extracted")
-        .order_by(entity.c.display)
+        .order_by(memory_entity.c.display)
     ).all()
     speaker = next((row.display for row in rows if row.role == "speaker"), None)
     given = tuple(row.display for row in rows if row.role == "given")
@@ -196,7 +209,7 @@ def entity_total(connection: Connection) -> int:
 def links_of(connection: Connection, memory_row: int) -> Sequence[Link]:
     """Return a memory's links, by canonical form."""
     rows: Sequence[Any] = connection.execute(
-        select(entity.c.canon, entity.c.display, entity.c.label, memory_entity.c.role)
+        select(entity.c.canon, memory_entity.c.display, entity.c.label, memory_entity.c.role)
         .join(memory_entity, memory_entity.c.entity_id == entity.c.id)
         .where(memory_entity.c.memory_row == memory_row)
         .order_by(entity.c.canon)
@@ -208,8 +221,7 @@ def session_speakers(connection: Connection, namespace_id: int, session: str) ->
     """Return the names of those who spoke in a session."""
     return set(
         connection.scalars(
-            select(entity.c.display)
-            .join(memory_entity, memory_entity.c.entity_id == entity.c.id)
+            select(memory_entity.c.display)
             .join(memory, memory.c.row == memory_entity.c.memory_row)
             .where(
                 memory.c.namespace_id == namespace_id,

@@ -23,7 +23,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from memstore.catalog.sql import among, inserted
-from memstore.catalog.tables import entity, memory, memory_entity, namespace, source
+from memstore.catalog.tables import memory, memory_entity, namespace, source
+from memstore.errors import IndexDamaged
 from memstore.times import from_microseconds
 from memstore.types import Memory
 
@@ -133,11 +134,6 @@ def live_rows(connection: Connection, ids: Iterable[str]) -> dict[str, int]:
     return {row.id: row.row for row in rows}
 
 
-def known_ids(connection: Connection, ids: Iterable[str]) -> set[str]:
-    """Return those of the ids that are taken, forgotten memories' ids too."""
-    return set(connection.scalars(select(memory.c.id).where(among(memory.c.id, ids))))
-
-
 def matching_rows(connection: Connection, condition: ColumnElement[bool]) -> list[int]:
     """Return the row numbers of the live memories that meet the condition, in stored order."""
     return list(
@@ -146,18 +142,30 @@ def matching_rows(connection: Connection, condition: ColumnElement[bool]) -> lis
 
 
 def unchanged(
-    connection: Connection, namespace: int, content_hash: str, *, text: str | None
+    connection: Connection,
+    namespace: int,
+    content_hash: str,
+    *,
+    text: str | None,
+    holding_at: int | None = None,
+    own_end: int | None = None,
 ) -> int | None:
     """Return the row of a live memory that was stored with this very content, else None.
 
     Args:
         text: what its text must still be; None if a later correction of it does not matter.
+        holding_at: when it must not have ended yet, unless at `own_end`; None if that does not
+            matter.
     """
     statement = select(memory.c.row).where(
         live, memory.c.namespace_id == namespace, memory.c.content_hash == content_hash
     )
     if text is not None:
         statement = statement.where(memory.c.text == text)
+    if holding_at is not None:
+        ends = memory.c.valid_to
+        holds = or_(ends.is_(None), ends > holding_at, ends == own_end)
+        statement = statement.where(memory.c.expired_at.is_(None), holds)
     return connection.scalar(statement.order_by(memory.c.row).limit(1))
 
 
@@ -210,8 +218,7 @@ def context_of(connection: Connection, row: int, count: int) -> tuple[str, ...]:
 # built once, entity names included: every statement less is felt by an `add`, because encoding
 # leaves nothing of the last one in the processor's caches
 _entity_names = (
-    select(func.json_group_array(entity.c.display))
-    .join_from(memory_entity, entity, entity.c.id == memory_entity.c.entity_id)
+    select(func.json_group_array(memory_entity.c.display))
     .where(memory_entity.c.memory_row == memory.c.row)
     .correlate(memory)
     .scalar_subquery()
@@ -239,7 +246,7 @@ def _memory(row: Row[Any]) -> Memory:
         session=row.session,
         title=row.title,
         text=row.text,
-        metadata=json.loads(row.metadata),
+        metadata=_metadata(row),
         source=row.source_name,
         occurred_at=time(row.occurred_at),
         recorded_at=from_microseconds(row.recorded_at),
@@ -251,3 +258,13 @@ def _memory(row: Row[Any]) -> Memory:
         importance=row.importance,
         entities=tuple(sorted(json.loads(row.entity_names))),
     )
+
+
+def _metadata(row: Row[Any]) -> Any:
+    try:
+        return json.loads(row.metadata)
+    except ValueError as error:
+        raise IndexDamaged(
+            f"The metadata of memory {row.id} is no JSON any more ({error}): the file was damaged. "
+            "Restore a backup, or write it anew: memstore update ID --metadata JSON"
+        ) from error

@@ -34,7 +34,8 @@ def bring_up_to_date(store: Path, *, lock_timeout: float) -> None:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(migrations_folder()))
+    # a % in a path would be read as an interpolation
+    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
     with migrating(store, lock_timeout=lock_timeout) as connection:
         version = stored_version(connection)
         if version is not None and version > SCHEMA_VERSION:

@@ -145,7 +145,6 @@ entity = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("canon", Text, nullable=False, unique=True),
-    Column("display", Text, nullable=False),
     Column("label", Text),
 )
 
@@ -162,6 +161,8 @@ memory_entity = Table(
     Column("memory_row", ForeignKey("memory.row", ondelete="CASCADE"), primary_key=True),
     Column("entity_id", ForeignKey("entity.id"), primary_key=True),
     Column("role", Text, nullable=False),  # speaker, given or extracted
+    # as this memory spells it: a spelling of another namespace must not show here
+    Column("display", Text, nullable=False),
     Index(None, "entity_id", "memory_row"),
 )
 
@@ -171,6 +172,8 @@ entity_count = Table(  # live memories per namespace: a cache of memory_entity
     Column("namespace_id", ForeignKey("namespace.id"), primary_key=True),
     Column("entity_id", ForeignKey("entity.id"), primary_key=True),
     Column("memories", Integer, nullable=False),
+    Column("display", Text, nullable=False),  # as the namespace's first memory of it spells it
+    Index(None, "entity_id"),
 )
 
 event = Table(  # append-only: triggers refuse UPDATE

@@ -6,6 +6,8 @@ Data goes to stdout, everything else to stderr. Exit status: 0 fine, 1 an error 
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import click
 
 from memstore import __version__
+from memstore.cli import output
 from memstore.cli.maintain import (
     backup,
     completion,
@@ -30,10 +33,23 @@ from memstore.settings import DEFAULT_STORE
 
 
 class _Commands(click.Group):
-    """Lists commands in the order of use instead of the alphabet."""
+    """Lists commands in the order of use, and says what memstore refuses in one sentence."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        # here and not around `main`: click takes care of a reader of our output that has gone
+        try:
+            return super().invoke(ctx)
+        except MemstoreError as error:
+            output.note(f"Error: {error}")
+            ctx.exit(1)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            output.note("Error: the output cannot be written: no space left on its device.")
+            ctx.exit(1)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -86,12 +102,6 @@ def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; the entry point of the `memstore` script."""
     # starting a pool of BLAS threads costs a cold query 0.1 s, which its small products never repay
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    try:
-        return cli.main(args=arguments, prog_name="memstore")
-    except MemstoreError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(1)
-    except BrokenPipeError:
-        # the reader of our output (head, less) has gone: not an error of ours
-        sys.stderr.close()
-        sys.exit(1)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")  # stderr never raises: Python escapes there
+    return cli.main(args=arguments, prog_name="memstore")

@@ -10,7 +10,7 @@ import click
 
 from memstore import __version__
 from memstore.cli import output
-from memstore.cli.options import encoder_option, json_option, open_store
+from memstore.cli.options import encoder_option, json_option, open_store, open_to_read
 from memstore.errors import MemstoreError
 
 _PACKAGES = (
@@ -32,7 +32,7 @@ _PACKAGES = (
 @click.pass_context
 def stats(ctx: click.Context, as_json: bool) -> None:
     """Print how much the store holds."""
-    found = open_store(ctx).stats()
+    found = open_to_read(ctx).stats()
     if as_json:
         output.print_json(found)
     else:
@@ -45,13 +45,13 @@ def stats(ctx: click.Context, as_json: bool) -> None:
 @click.pass_context
 def verify(ctx: click.Context, repair: bool, as_json: bool) -> None:
     """Check that everything in the store agrees. Exit 0 when it does, 1 with the findings."""
-    report = open_store(ctx).verify(repair=repair)
+    report = (open_store if repair else open_to_read)(ctx).verify(repair=repair)
     if as_json:
         output.print_json({**output.plain(report), "clean": report.clean})
     else:
         for finding in report.findings:
             state = "repaired" if finding.repaired else "found"
-            click.echo(f"{state}: {finding.code}: {finding.message}")
+            output.line(f"{state}: {finding.code}: {finding.message}")
         checked = ", ".join(f"{count} {name}" for name, count in report.checked.items())
         output.note(f"{'clean' if report.clean else 'not clean'}: {checked} checked")
     if not report.clean:
@@ -73,7 +73,7 @@ def rebuild(ctx: click.Context, encoder: str | None) -> None:
 @click.pass_context
 def backup(ctx: click.Context, destination: str) -> None:
     """Copy the store to a new folder while it is in use."""
-    click.echo(str(open_store(ctx).backup(destination)))
+    click.echo(str(open_to_read(ctx).backup(destination)))
 
 
 @click.command()
@@ -81,7 +81,7 @@ def backup(ctx: click.Context, destination: str) -> None:
 @click.pass_context
 def export(ctx: click.Context, file: str) -> None:
     """Write all live memories with their history to a JSONL file."""
-    output.note(f"{open_store(ctx).export(file)} memories written to {file}")
+    output.note(f"{open_to_read(ctx).export(file)} memories written to {file}")
 
 
 @click.command(name="import")
@@ -117,7 +117,7 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     name = None
     if path.exists():
         try:
-            store = open_store(ctx, read_only=True)
+            store = open_to_read(ctx)
             name = store.encoder
             found = store.verify()
             report["store"] = f"{path}: {'healthy' if found.clean else 'damaged'}"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from memstore.errors import StoreUnwritable
 from memstore.settings import DEFAULT_NAMESPACE
 
 if TYPE_CHECKING:
@@ -16,19 +18,28 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _Json(click.ParamType[Any, Any]):
-    name = "json"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return json.loads(value)
-        except (json.JSONDecodeError, RecursionError) as error:
-            return self.fail(f"not JSON: {error}", param, ctx)
+# option types are functions, not click.ParamType: that class is generic only since click 8.4
 
 
-JSON = _Json()
+def json_value(written: str) -> Any:
+    """Return the value of an option that is JSON."""
+    try:
+        return json.loads(written)
+    except (ValueError, RecursionError) as error:  # also an integer of 5,000 digits
+        raise click.BadParameter(f"not JSON: {error}") from error
+
+
+def days(written: str) -> timedelta:
+    """Return the duration of an option that is a number of days."""
+    try:
+        duration = timedelta(days=float(written))
+    except (ValueError, OverflowError):  # no number, not a number, or more than a timedelta holds
+        duration = timedelta(0)
+    if duration <= timedelta(0):
+        raise click.BadParameter(
+            f"{written!r} is not a positive number of days below a billion, such as 90 or 0.5."
+        )
+    return duration
 
 
 def namespace_option(function: F) -> F:
@@ -46,7 +57,7 @@ def namespace_option(function: F) -> F:
 def where_option(function: F) -> F:
     """Add --where."""
     return click.option(
-        "--where", type=JSON, metavar="JSON", help='A filter, e.g. \'{"source": "crm"}\'.'
+        "--where", type=json_value, metavar="JSON", help='A filter, e.g. \'{"source": "crm"}\'.'
     )(function)
 
 
@@ -81,21 +92,24 @@ def encoder_option(function: F) -> F:
 
 
 def open_store(
-    ctx: click.Context,
-    *,
-    create: bool = False,
-    read_only: bool = False,
-    encoder: str | None = None,
+    ctx: click.Context, *, create: bool = False, encoder: str | None = None
 ) -> MemoryStore:
     """Open the store the command line names; it is closed when the command ends."""
     from memstore.store import MemoryStore
 
-    store = MemoryStore.open(
-        ctx.obj["store"],
-        create=create,
-        read_only=read_only,
-        encoder=encoder,
-        device=ctx.obj["device"],
-    )
+    path, device = ctx.obj["store"], ctx.obj["device"]
+    store = MemoryStore.open(path, create=create, encoder=encoder, device=device)
+    ctx.call_on_close(store.close)
+    return store
+
+
+def open_to_read(ctx: click.Context) -> MemoryStore:
+    """Open the store for a command that only reads, be it one this user may not write."""
+    from memstore.store import MemoryStore
+
+    try:
+        return open_store(ctx)
+    except StoreUnwritable:
+        store = MemoryStore.open(ctx.obj["store"], read_only=True, device=ctx.obj["device"])
     ctx.call_on_close(store.close)
     return store

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -18,7 +20,23 @@ if TYPE_CHECKING:
 
     from memstore.types import Entity, Event, Memory, QueryResult
 
-_TEXT_WIDTH = 200  # characters of a passage in a table; --json has all of it
+_TEXT_WIDTH = 400  # characters of a passage in a table; --json has all of it
+_ID_WIDTH = 26
+_KEY_WIDTH = 24
+_PIPED_WIDTH = 120  # columns of a table: piped output has no width of its own
+
+# what a terminal obeys instead of showing: C0 but tab and newline, DEL, C1
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL_IN_JSON = re.compile(r"[\x7f-\x9f]")  # json escapes the others
+
+
+def harmless(text: str) -> str:
+    """Return a text as a terminal may show it: stored texts are anyone's.
+
+    >>> harmless("a\\x1b[2Jb")
+    'a�[2Jb'
+    """
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
 
 
 def plain(value: Any) -> Any:
@@ -38,18 +56,33 @@ def plain(value: Any) -> Any:
 
 def print_json(value: Any) -> None:
     """Print one document."""
-    click.echo(json.dumps(plain(value), ensure_ascii=False, indent=2))
+    click.echo(_json(value, indent=2))
 
 
 def print_jsonl(values: Iterable[Any]) -> None:
     """Print one line per value."""
     for value in values:
-        click.echo(json.dumps(plain(value), ensure_ascii=False))
+        click.echo(_json(value))
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    written = json.dumps(plain(value), ensure_ascii=not _prints_utf8(), indent=indent)
+    return _CONTROL_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
+
+
+def _prints_utf8() -> bool:
+    encoding = getattr(sys.stdout, "encoding", None)
+    return encoding is not None and codecs.lookup(encoding).name == "utf-8"
+
+
+def line(text: str) -> None:
+    """Print a line for people."""
+    click.echo(harmless(text))
 
 
 def note(text: str) -> None:
     """Say something that is no data."""
-    click.echo(text, err=True)
+    click.echo(harmless(text), err=True)
 
 
 def print_result(result: QueryResult, *, explain: bool) -> None:
@@ -62,7 +95,7 @@ def print_result(result: QueryResult, *, explain: bool) -> None:
         if explain:
             parts = "\n".join(f"  {part.nats:+.2f} {part.name}: {part.why}" for part in hit.parts)
             text = f"{text}\n{parts}"
-        table.add_row(str(hit.rank), f"{hit.score:.2f}", _when(hit.memory), _escaped(text))
+        _add_row(table, str(hit.rank), f"{hit.score:.2f}", _when(hit.memory), text)
     _print_table(table, empty="Nothing found.")
     for item in result.suppressed:
         note(f"not shown: {_shortened(item.memory.text)!r} ({item.reason})")
@@ -74,8 +107,7 @@ def print_memories(memories: Iterable[Memory]) -> None:
     """Print memories as a table."""
     table = _table("id", "when", "key", "memory")
     for item in memories:
-        row = (item.id, _when(item), item.key or "", _shortened(item.text))
-        table.add_row(*(_escaped(cell) for cell in row))
+        _add_row(table, item.id, _when(item), item.key or "", _shortened(item.text))
     _print_table(table, empty="No memories.")
 
 
@@ -83,7 +115,7 @@ def print_entities(entities: Iterable[Entity]) -> None:
     """Print entities as a table."""
     table = _table("entity", "label", "memories")
     for item in entities:
-        table.add_row(_escaped(item.name), item.label or "", str(item.memories))
+        _add_row(table, item.name, item.label or "", str(item.memories))
     _print_table(table, empty="No entities.")
 
 
@@ -92,8 +124,7 @@ def print_events(events: Iterable[Event]) -> None:
     table = _table("recorded", "what", "source", "details")
     for item in events:
         details = json.dumps(plain(item.details), ensure_ascii=False) if item.details else ""
-        row = (iso(item.recorded_at), item.verb, item.source or "", details)
-        table.add_row(*(_escaped(cell) for cell in row))
+        _add_row(table, iso(item.recorded_at), item.verb, item.source or "", details)
     _print_table(table, empty="No events.")
 
 
@@ -101,7 +132,9 @@ def print_fields(values: Mapping[str, Any]) -> None:
     """Print names and values, one per line."""
     width = max((len(name) for name in values), default=0)
     for name, value in values.items():
-        click.echo(f"{name.replace('_', ' '):<{width}}  {plain(value)}")
+        # indented, so that no line of a text can pass for a field of its own
+        shown = harmless(str(plain(value))).replace("\n", "\n" + " " * (width + 2))
+        click.echo(f"{name.replace('_', ' '):<{width}}  {shown}")
 
 
 def _table(*columns: str) -> Table:
@@ -110,8 +143,16 @@ def _table(*columns: str) -> Table:
 
     table = Table(box=box.SIMPLE, show_edge=False, pad_edge=False)
     for name in columns:
+        # what is read takes the room there is; a long key gives way; an id is never cut
         wide = name in ("memory", "details")
-        table.add_column(name, overflow="fold", no_wrap=not wide, ratio=1 if wide else None)
+        table.add_column(
+            name,
+            overflow="ellipsis" if name == "key" else "fold",
+            no_wrap=not wide,
+            ratio=1 if wide else None,
+            min_width={"id": _ID_WIDTH, "memory": 20}.get(name),
+            max_width=_KEY_WIDTH if name == "key" else None,
+        )
     return table
 
 
@@ -121,14 +162,15 @@ def _print_table(table: Table, *, empty: str) -> None:
         return
     from rich.console import Console
 
-    # piped output has no width of its own
-    Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(table)
+    piped = sys.stdout is None or not sys.stdout.isatty()
+    Console(width=_PIPED_WIDTH if piped else None, highlight=False).print(table)
 
 
-def _escaped(text: str) -> str:
-    from rich.markup import escape
+def _add_row(table: Table, *cells: str) -> None:
+    from rich.text import Text
 
-    return escape(text)
+    # Text and not str, in which rich would find [markup] and :emoji: codes
+    table.add_row(*(Text(harmless(cell)) for cell in cells))
 
 
 def _shortened(text: str) -> str:

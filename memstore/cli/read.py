@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from memstore.cli import output
+from memstore.cli.lines import json_lines
 from memstore.cli.options import (
     json_option,
     jsonl_option,
     namespace_option,
-    open_store,
+    open_to_read,
     timezone_option,
     where_option,
 )
-from memstore.errors import BadInput, MemstoreError
+from memstore.errors import BadInput
 from memstore.settings import DEFAULT_LIMIT, DEFAULT_PROFILE
 from memstore.times import from_microseconds, to_microseconds, zone
 
@@ -76,7 +76,7 @@ def query(
     place = zone(timezone) if timezone else None
     for name in ("now", "as_of", "known_at"):
         options[name] = _time(options[name], name, place)
-    store = open_store(ctx)
+    store = open_to_read(ctx)
     if queries is not None:
         _answer_file(ctx, store, queries, options, place)
         return
@@ -100,37 +100,60 @@ def _time(value: Any, name: str, place: Any) -> Any:
 class _Line:
     """A query of a file: its id and text, and what it asks to differ from the command line."""
 
+    place: str
     id: str
     text: str
-    options: tuple[tuple[str, Any], ...]
+    options: dict[str, Any]
+
+    def error(self, error: BadInput) -> BadInput:
+        return BadInput(f"{self.place}: {error}")
 
 
 def _answer_file(
     ctx: click.Context, store: MemoryStore, path: Path, options: dict[str, Any], place: Any
 ) -> None:
+    store.query_many([], **options)  # what is wrong with the command line is not said per line
     failed = False
     for window in _windows(_read_queries(path, place)):
-        answers: dict[int, QueryResult] = {}
-        groups: dict[tuple[tuple[str, Any], ...], list[int]] = {}
-        for position, item in enumerate(window):
-            if isinstance(item, _Line):
-                groups.setdefault(item.options, []).append(position)
-        for changed, positions in groups.items():
-            lines = [
-                line
-                for line in (window[position] for position in positions)
-                if isinstance(line, _Line)
-            ]
-            results = store.query_many([line.text for line in lines], **options | dict(changed))
-            answers.update(zip(positions, results, strict=True))
-        for position, item in enumerate(window):
-            if isinstance(item, _Line):
-                output.print_jsonl([_answer(item.id, answers[position])])
+        for item, result in zip(window, _answers(store, window, options), strict=True):
+            if isinstance(item, _Line) and not isinstance(result, BadInput):
+                output.print_jsonl([_answer(item.id, result)])
             else:
                 failed = True
-                output.note(f"Error: {item}")
+                output.note(f"Error: {result}")
     if failed:
         ctx.exit(1)
+
+
+def _answers(
+    store: MemoryStore, window: list[_Line | BadInput], options: dict[str, Any]
+) -> list[QueryResult | BadInput]:
+    """Return the answer to each query; those that ask for the same are encoded together."""
+    answers: dict[int, QueryResult | BadInput] = {}
+    groups: dict[str, dict[int, _Line]] = {}
+    for position, item in enumerate(window):
+        if isinstance(item, _Line):
+            # by repr: what is not hashable is for the store to refuse
+            groups.setdefault(repr(item.options), {})[position] = item
+        else:
+            answers[position] = item
+    for group in groups.values():
+        lines = list(group.values())
+        try:
+            found = store.query_many([line.text for line in lines], **options | lines[0].options)
+            answers.update(zip(group, found, strict=True))
+        except BadInput:
+            answers.update((at, _answer_alone(store, line, options)) for at, line in group.items())
+    return [answers[position] for position in range(len(window))]
+
+
+def _answer_alone(
+    store: MemoryStore, line: _Line, options: dict[str, Any]
+) -> QueryResult | BadInput:
+    try:
+        return store.query(line.text, **options | line.options)
+    except BadInput as error:
+        return line.error(error)
 
 
 def _answer(query_id: str, result: QueryResult) -> dict[str, Any]:
@@ -149,8 +172,8 @@ def _answer(query_id: str, result: QueryResult) -> dict[str, Any]:
     return {"query_id": query_id, "hits": hits, "took": result.took}
 
 
-def _windows(items: Iterator[_Line | MemstoreError]) -> Iterator[list[_Line | MemstoreError]]:
-    window: list[_Line | MemstoreError] = []
+def _windows(items: Iterator[_Line | BadInput]) -> Iterator[list[_Line | BadInput]]:
+    window: list[_Line | BadInput] = []
     for item in items:
         window.append(item)
         if len(window) == _WINDOW:
@@ -160,33 +183,41 @@ def _windows(items: Iterator[_Line | MemstoreError]) -> Iterator[list[_Line | Me
         yield window
 
 
-def _read_queries(path: Path, place: Any) -> Iterator[_Line | MemstoreError]:
-    for number, raw in enumerate(path.read_bytes().splitlines(), start=1):
-        if not raw.strip():
-            continue
-        try:
-            yield _line(json.loads(raw.decode("utf-8")), number, place)
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, BadInput) as error:
-            yield BadInput(f"{path}:{number}: {error}")
+def _read_queries(path: Path, place: Any) -> Iterator[_Line | BadInput]:
+    with path.open("rb") as lines:
+        for number, item in json_lines(lines):
+            try:
+                yield _line(item, f"{path}:{number}", number, place)
+            except BadInput as error:
+                yield BadInput(f"{path}:{number}: {error}")
 
 
-def _line(item: Any, number: int, place: Any) -> _Line:
-    if not isinstance(item, dict) or not isinstance(item.get("text"), str):
+def _line(item: Any, where: str, number: int, place: Any) -> _Line:
+    if isinstance(item, BadInput):
+        raise item
+    if not isinstance(item, dict) or item.get("text") is None:
         raise BadInput("a query is a JSON object with a text.")
-    if not item["text"].strip():
-        raise BadInput("the query is empty.")
-    options = {}
-    scope = item.get("namespace", item.get("scope"))
-    if scope is not None:
-        options["namespace"] = scope
-    now = item.get("now", item.get("timestamp"))
-    if now is not None:
-        options["now"] = _time(now, "now", place)
-    if item.get("as_of") is not None:
-        options["as_of"] = _time(item["as_of"], "as_of", place)
     if item.get("where") is not None:
         raise BadInput("where is not read from a file of queries; use --where for all of them.")
-    return _Line(str(item.get("id", number)), item["text"], tuple(options.items()))
+    id_ = _first(item, "id")
+    if id_ is not None and not isinstance(id_, (str, int, float)):
+        raise BadInput(f"id is {type(id_).__name__}; give a string.")
+    asked = {
+        "namespace": _first(item, "namespace", "scope"),
+        "now": _time(_first(item, "now", "timestamp"), "now", place),
+        "as_of": _time(_first(item, "as_of"), "as_of", place),
+    }
+    return _Line(
+        place=where,
+        id=str(number if id_ is None else id_),
+        text=item["text"],
+        options={name: value for name, value in asked.items() if value is not None},
+    )
+
+
+def _first(item: dict[str, Any], *names: str) -> Any:
+    """Return the first of several fields that has a value: null is no value."""
+    return next((item[name] for name in names if item.get(name) is not None), None)
 
 
 @click.command()
@@ -198,7 +229,7 @@ def get(ctx: click.Context, id_: str, namespace: str, as_json: bool) -> None:
     """Print a memory, by its id or its key."""
     from memstore.errors import MemoryNotFound
 
-    store = open_store(ctx)
+    store = open_to_read(ctx)
     try:
         memory = store.get(id_)
     except MemoryNotFound:
@@ -232,7 +263,7 @@ def list_command(
     as_jsonl: bool,
 ) -> None:
     """List memories in the order they were stored."""
-    page = open_store(ctx).list(namespace=namespace, where=where, limit=limit, cursor=cursor)
+    page = open_to_read(ctx).list(namespace=namespace, where=where, limit=limit, cursor=cursor)
     if as_json:
         output.print_json(page)
     elif as_jsonl:
@@ -249,7 +280,7 @@ def list_command(
 @click.pass_context
 def history(ctx: click.Context, id_: str, as_json: bool) -> None:
     """Print what happened to a memory."""
-    events = open_store(ctx).history(id_)
+    events = open_to_read(ctx).history(id_)
     if as_json:
         output.print_json(events)
     else:
@@ -264,7 +295,7 @@ def history(ctx: click.Context, id_: str, as_json: bool) -> None:
 @click.pass_context
 def entities(ctx: click.Context, prefix: str, namespace: str, limit: int, as_json: bool) -> None:
     """List the people, places and things that memories mention."""
-    found = open_store(ctx).entities(namespace=namespace, prefix=prefix, limit=limit)
+    found = open_to_read(ctx).entities(namespace=namespace, prefix=prefix, limit=limit)
     if as_json:
         output.print_json(found)
     else:

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from memstore.cli import output
+from memstore.cli.lines import StandardInput, standard_input_text
 from memstore.cli.options import (
-    JSON,
+    days,
     encoder_option,
     json_option,
+    json_value,
     namespace_option,
     open_store,
     timezone_option,
     where_option,
 )
+from memstore.errors import BadInput
 from memstore.times import zone
 
 if TYPE_CHECKING:
     from memstore.types import IngestReport
+
+
+_SHOWN_ERRORS = 20
 
 
 @click.command()
@@ -41,7 +47,7 @@ def init(ctx: click.Context, encoder: str | None) -> None:
 @click.option(
     "--source", "-s", "source_name", metavar="NAME", help="Of inputs that name no source."
 )
-@click.option("--batch-size", type=click.IntRange(min=1), help="Memories per transaction.")
+@click.option("--batch-size", type=int, help="Memories per transaction.")
 @click.option("--format", "kind", type=click.Choice(["jsonl", "text", "markdown"]))
 @timezone_option
 @encoder_option
@@ -62,26 +68,51 @@ def ingest(
 ) -> None:
     """Store files (.jsonl, .txt, .md) or folders of them. Run again to continue after a stop.
 
+    SOURCE may be - for JSONL on standard input.
+
     A JSONL line is an object with "text" and any of id or key, title, timestamp or occurred_at,
     scope or namespace, session, source, speaker, confidence, valid_from, valid_to, metadata; other
     fields become metadata.
     """
-    store = open_store(ctx, create=True, encoder=encoder)
-    with _progress_bar() as progress:
-        report = store.ingest(
-            sources[0] if len(sources) == 1 else list(sources),
-            namespace=namespace,
-            source_name=source_name,
-            timezone=timezone,
-            format=kind,
-            batch_size=batch_size,
-            strict=strict,
-            progress=progress,
-        )
+    if "-" in sources and (len(sources) > 1 or kind not in (None, "jsonl")):
+        raise click.UsageError("- is JSONL on standard input, and the only SOURCE when given.")
+    stdin = StandardInput(strict=strict) if "-" in sources else None
+    seen: list[IngestReport] = []
+    try:
+        store = open_store(ctx, create=True, encoder=encoder)
+        with _progress_bar() as show:
+
+            def progress(report: IngestReport) -> None:
+                seen[:] = [report]
+                show(report)
+
+            report = store.ingest(
+                stdin or (sources[0] if len(sources) == 1 else list(sources)),
+                namespace=namespace,
+                source_name=source_name,
+                timezone=timezone,
+                format=kind,
+                batch_size=batch_size,
+                strict=strict,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        count = seen[0].added if seen else 0
+        output.note(f"stopped; {count} stored, run again to continue")
+        ctx.exit(130)
+    except BadInput as refusal:
+        if stdin is None:
+            raise
+        raise BadInput(stdin.named(str(refusal))) from refusal
+    if stdin is not None:
+        report = dataclasses.replace(report, errors=stdin.all_errors(report.errors))
     if as_json:
         output.print_json(report)
-    for error in report.errors:
+    for error in report.errors[:_SHOWN_ERRORS]:
         output.note(f"Error: {error}")
+    if len(report.errors) > _SHOWN_ERRORS:
+        more = len(report.errors) - _SHOWN_ERRORS
+        output.note(f"… and {more} more errors; --json lists them all")
     output.note(
         f"{report.added} added, {report.unchanged} unchanged, {report.superseded} superseded, "
         f"{len(report.errors)} errors, in {report.seconds:.1f} s"
@@ -91,9 +122,9 @@ def ingest(
 
 
 @contextlib.contextmanager
-def _progress_bar() -> Iterator[Callable[[IngestReport], None] | None]:
-    if not sys.stderr.isatty():
-        yield None
+def _progress_bar() -> Iterator[Callable[[IngestReport], None]]:
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield lambda _: None
         return
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -121,11 +152,11 @@ def _progress_bar() -> Iterator[Callable[[IngestReport], None] | None]:
 @click.option("--occurred-at", metavar="TIME", help="ISO-8601, e.g. 2026-03-02T09:00:00Z.")
 @click.option("--valid-from", metavar="TIME")
 @click.option("--valid-to", metavar="TIME")
-@click.option("--half-life", type=float, metavar="DAYS")
+@click.option("--half-life", type=days, metavar="DAYS")
 @click.option("--confidence", type=float, metavar="0-10")
 @click.option("--importance", type=float, default=0.0, metavar="-1..1")
 @click.option("--source", "-s", metavar="NAME")
-@click.option("--metadata", type=JSON, metavar="JSON")
+@click.option("--metadata", type=json_value, metavar="JSON")
 @click.option("--entity", "entities", multiple=True, metavar="NAME", help="Instead of extraction.")
 @timezone_option
 @encoder_option
@@ -137,15 +168,14 @@ def add(
     text: str,
     encoder: str | None,
     timezone: str | None,
-    half_life: float | None,
     entities: tuple[str, ...],
     as_json: bool,
     **fields: Any,
 ) -> None:
     """Store one memory and print its id. TEXT may be - for standard input."""
     if text == "-":
-        text = sys.stdin.read()
-    given: dict[str, Any] = {**fields, **_times(fields, timezone), **_half_life(half_life)}
+        text = standard_input_text()
+    given: dict[str, Any] = {**fields, **_times(fields, timezone)}
     store = open_store(ctx, create=True, encoder=encoder)
     memory = store.add(text, entities=list(entities) or None, **given)
     if as_json:
@@ -161,11 +191,11 @@ def add(
 @click.option("--occurred-at", metavar="TIME")
 @click.option("--valid-from", metavar="TIME")
 @click.option("--valid-to", metavar="TIME")
-@click.option("--half-life", type=float, metavar="DAYS")
+@click.option("--half-life", type=days, metavar="DAYS")
 @click.option("--confidence", type=float, metavar="0-10")
 @click.option("--importance", type=float, metavar="-1..1")
 @click.option("--source", metavar="NAME")
-@click.option("--metadata", type=JSON, metavar="JSON")
+@click.option("--metadata", type=json_value, metavar="JSON")
 @click.option("--entity", "entities", multiple=True, metavar="NAME")
 @timezone_option
 @json_option
@@ -175,14 +205,13 @@ def update(
     /,
     id_: str,
     timezone: str | None,
-    half_life: float | None,
     entities: tuple[str, ...],
     as_json: bool,
     **fields: Any,
 ) -> None:
     """Change fields of a memory. Its id stays; new text is encoded anew."""
     fields = {name: value for name, value in fields.items() if value is not None}
-    fields |= {**_times(fields, timezone), **_half_life(half_life)}
+    fields |= _times(fields, timezone)
     if entities:
         fields["entities"] = list(entities)
     if not fields:
@@ -206,10 +235,6 @@ def _times(fields: dict[str, Any], timezone: str | None) -> dict[str, Any]:
         for name in ("occurred_at", "valid_from", "valid_to")
         if fields.get(name) is not None
     }
-
-
-def _half_life(days: float | None) -> dict[str, timedelta]:
-    return {} if days is None else {"half_life": timedelta(days=days)}
 
 
 @click.command()

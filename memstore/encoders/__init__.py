@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -142,8 +143,11 @@ def open_encoder(name: str, *, device: str = "auto") -> Encoder:
     if name in _CHECKPOINTS:
         return _construct(_CHECKPOINT_CLASS, _CHECKPOINTS[name], name=name, device=device)
     # A folder goes before a hub id of the same spelling: what is on this machine needs no network.
-    if Path(name).expanduser().is_dir() and name:
-        return _construct(_CHECKPOINT_CLASS, Path(name).expanduser(), name=name, device=device)
+    folder_named = Path(os.path.expanduser(name))
+    if name and folder_named.is_dir():
+        # by its whole path, which a store remembers: the next process may run elsewhere
+        path = folder_named.resolve()
+        return _construct(_CHECKPOINT_CLASS, path, name=str(path), device=device)
     if _HUB_ID.fullmatch(name):
         return _construct(_CHECKPOINT_CLASS, name, name=name, device=device)
     raise EncoderUnavailable(

@@ -45,9 +45,10 @@ def find_model_folder(folder: str | Path | None = None) -> Path:
     Raises:
         EncoderUnavailable: no candidate folder has both files; the message lists what was tried.
     """
-    candidates = [Path(folder).expanduser()] if folder is not None else _known_folders()
+    candidates = [Path(os.path.expanduser(folder))] if folder is not None else _known_folders()
     for candidate in candidates:
-        if (candidate / WEIGHTS_NAME).is_file() and (candidate / TOKENIZER_NAME).is_file():
+        # os.path's answers are False where Path's raise: for folders one may not look into
+        if all(os.path.isfile(candidate / name) for name in (WEIGHTS_NAME, TOKENIZER_NAME)):
             return candidate
     if folder is not None:
         tried = f"{candidates[0]} has no {WEIGHTS_NAME} beside a {TOKENIZER_NAME}"
@@ -63,7 +64,7 @@ def _known_folders() -> list[Path]:
     if spec is not None:
         folders += [Path(place) / "model" for place in spec.submodule_search_locations or ()]
     snapshots = hub_cache() / f"models--{HUB_ID.replace('/', '--')}" / "snapshots"
-    if snapshots.is_dir():
+    if os.path.isdir(snapshots) and os.access(snapshots, os.R_OK):
         folders += sorted(snapshots.iterdir())
     return folders
 
@@ -72,9 +73,9 @@ def hub_cache() -> Path:
     """Return the folder of the Hugging Face cache, by the environment variables the hub honours."""
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if os.environ.get(variable):
-            return Path(os.environ[variable]).expanduser()
+            return Path(os.path.expanduser(os.environ[variable]))
     home = os.environ.get("HF_HOME")
-    return Path(home).expanduser() / "hub" if home else user_cache() / "huggingface" / "hub"
+    return Path(os.path.expanduser(home)) / "hub" if home else user_cache() / "huggingface" / "hub"
 
 
 def read_tokenizer(folder: Path) -> str:

@@ -62,8 +62,14 @@ def sha256_of(path: Path) -> str:
 
 
 def user_cache() -> Path:
-    """Return the user's cache folder (XDG base directory specification)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    """Return the user's cache folder (XDG base directory specification).
+
+    For a user without a home (in some containers) it is a path below the null device: nothing is
+    ever found or written there.
+    """
+    home = os.path.expanduser("~")  # unlike Path's, it raises nothing
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache")
+    return Path(cache) if os.path.isabs(cache) else Path(os.devnull, "no-home")
 
 
 def _record_path() -> Path:

@@ -150,7 +150,8 @@ class MiniLMEncoder:
         """
         self._weights.verify(recorded=False)
         windows = self._document_windows(documents)
-        return self._encode(windows, progress)
+        model = self._model(sum(len(window.ids) for window in windows))
+        return self._encode(windows, model, progress)
 
     def encode_queries(self, texts: Sequence[str]) -> list[QueryVectors]:
         """Encode queries, in the order given; the arrays are shared and read-only."""
@@ -201,7 +202,8 @@ class MiniLMEncoder:
             windows.append(window)
             factors.append(factor)
         results = []
-        encoded = self._encode(windows, None)
+        # numpy whatever else is loaded: the same query has the same bits in any company
+        encoded = self._encode(windows, self._numpy)
         for window, factor, vectors, tokens in zip(
             windows, factors, encoded, everything, strict=True
         ):
@@ -250,10 +252,12 @@ class MiniLMEncoder:
         return [list(encoding.ids) for encoding in encodings]
 
     def _encode(
-        self, windows: list[_Window], progress: Callable[[int], None] | None
+        self,
+        windows: list[_Window],
+        model: NumpyModel | TorchModel,
+        progress: Callable[[int], None] | None = None,
     ) -> list[TokenVectors]:
         """Return the kept vectors per window, in the order given."""
-        model = self._model(sum(len(window.ids) for window in windows))
         results: list[TokenVectors | None] = [None] * len(windows)
         for batch in self._batches(windows, model):
             encoded = model.encode([windows[place].ids for place in batch])

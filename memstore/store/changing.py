@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 from sqlalchemy import Connection, and_, delete, select
 
 from memstore.catalog import links, log, memories, vectors
-from memstore.catalog.engine import holding, reading, writing
+from memstore.catalog.engine import holding, named_errors, reading, writing
 from memstore.catalog.filters import compile_filter
 from memstore.catalog.sql import among
 from memstore.catalog.tables import entity_count, event, memory, source
 from memstore.catalog.tables import namespace as namespaces
 from memstore.entities import canonical, lowercase_words, memory_entities
-from memstore.errors import BadInput, MemoryNotFound, StoreLocked
+from memstore.errors import BadInput, MemoryNotFound, StoreLocked, StoreUnwritable
 from memstore.store import drafts
 from memstore.store.opening import OpenStore
 from memstore.store.writing import Written, encode
@@ -67,12 +67,14 @@ def update(opened: OpenStore, memory_id: str, changes: Mapping[str, Any], *, now
     checked = {name: _CHECKS[name](value) for name, value in changes.items()}
     with reading(opened.engine, opened.path) as connection:
         row, before = one(connection, memory_id)
+        speaker, given = links.given_names(connection, row)
+        if "text" in checked and speaker is not None:
+            checked["text"] = _spoken(checked["text"], speaker, before.text)
         written = Written(
             checked.get("text", before.text),
             checked.get("title", before.title),
             memories.context_of(connection, row, opened.settings.session_context),
         )
-        speaker, given = links.given_names(connection, row)
         participants = (
             set()
             if before.session is None
@@ -103,7 +105,7 @@ def update(opened: OpenStore, memory_id: str, changes: Mapping[str, Any], *, now
                 f"Memory {memory_id} was changed by someone else during this call. Read it again "
                 "and repeat the change."
             )
-        columns = _columns(connection, checked, before)
+        columns = _columns(connection, checked, row, before)
         if columns:
             memories.update_memory(connection, row, **columns)
         if reencode:
@@ -124,7 +126,27 @@ def update(opened: OpenStore, memory_id: str, changes: Mapping[str, Any], *, now
         return after
 
 
-def _columns(connection: Connection, checked: Mapping[str, Any], before: Memory) -> dict[str, Any]:
+def _spoken(text: str, speaker: str, before: str) -> str:
+    """Return a new text with its "Speaker:" in front, spelled as in the text before."""
+    if _speaker_in(text, speaker):
+        return text
+    return drafts.check_text(f"{_speaker_in(before, speaker) or speaker}: {text}")
+
+
+def _speaker_in(text: str, speaker: str) -> str:
+    """Return the speaker's name as the text begins with it; empty if it does not.
+
+    An entity keeps the first spelling it was met in, which need not be the one in this text.
+    """
+    if text.startswith(f"{speaker}:"):
+        return speaker
+    name, colon, _ = text.partition(":")
+    return name if colon and canonical(name) == canonical(speaker) else ""
+
+
+def _columns(
+    connection: Connection, checked: Mapping[str, Any], row: int, before: Memory
+) -> dict[str, Any]:
     columns = {
         name: value
         for name, value in checked.items()
@@ -142,14 +164,19 @@ def _columns(connection: Connection, checked: Mapping[str, Any], before: Memory)
         columns["entities_given"] = checked["entities"] is not None
     times = {
         name: columns.get(name, drafts.check_time(getattr(before, name), name))
-        for name in ("occurred_at", "valid_from", "valid_to", "recorded_at")
+        for name in ("occurred_at", "valid_from", "valid_to")
     }
     drafts.check_interval(times["valid_from"], times["valid_to"])
-    columns["t_ref"] = next(
-        times[name]
-        for name in ("occurred_at", "valid_from", "recorded_at")
-        if times[name] is not None
-    )
+    if "occurred_at" in checked or "valid_from" in checked:
+        learned = connection.execute(
+            select(memory.c.observed_at, memory.c.recorded_at).where(memory.c.row == row)
+        ).one()
+        columns["t_ref"] = drafts.reference_time(
+            occurred_at=times["occurred_at"],
+            valid_from=times["valid_from"],
+            observed_at=learned.observed_at,
+            recorded_at=learned.recorded_at,
+        )
     return columns
 
 
@@ -182,6 +209,8 @@ def forget(
         MemoryNotFound: one of the ids is not there; nothing was forgotten.
         StoreLocked: purged, but other processes that read keep the old bytes in the write-ahead
             log; run it again when they are done.
+        StoreUnwritable: nothing was changed; or purged, but the database could not be written
+            anew, which takes up to twice its size in free space: run it again.
     """
     if not dry_run:
         opened.check_writable()
@@ -277,20 +306,26 @@ def _rows_of(connection: Connection, ids: Sequence[str], *, forgotten_too: bool)
 
 def _rewrite(opened: OpenStore) -> None:
     """Leave no old page behind: write the database anew and empty the write-ahead log."""
-    raw = opened.engine.raw_connection()
     try:
-        driver = raw.driver_connection
-        assert driver is not None
-        try:
-            with holding(opened.path):
-                driver.execute("VACUUM")
-                busy = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        except sqlite3.OperationalError as error:
-            raise _still_read(opened) from error
-        if busy:
-            raise _still_read(opened)
-    finally:
-        raw.close()
+        with (
+            named_errors(opened.path),
+            closing(opened.engine.raw_connection()) as raw,
+            holding(opened.path),
+        ):
+            driver = raw.driver_connection
+            assert driver is not None
+            driver.execute("VACUUM")
+            busy = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    except StoreLocked as error:
+        raise _still_read(opened) from error
+    except StoreUnwritable as error:
+        raise StoreUnwritable(
+            "The memories are gone from every result, but the database could not be written anew "
+            "without their old pages, which takes up to twice its size in free space. See to that "
+            f"and run the same purge again. The cause: {error}"
+        ) from error
+    if busy:
+        raise _still_read(opened)
 
 
 def _still_read(opened: OpenStore) -> StoreLocked:

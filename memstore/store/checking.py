@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import ColumnElement, Connection, and_, func, select, text
 
 from memstore.catalog import links, log, memories, vectors
 from memstore.catalog.engine import reading, writing
+from memstore.catalog.sql import among
 from memstore.catalog.tables import (
     entity_count,
     event,
@@ -35,6 +36,17 @@ class _Orphan:
     parent: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Wrong:
+    """What disagrees: rows without parents; memory row → what is wrong with its passages;
+    namespace and entity → what is wrong with their count.
+    """
+
+    orphans: list[_Orphan]
+    passages: dict[int, str]
+    counts: dict[tuple[int, int], str]
+
+
 def verify(opened: OpenStore, *, repair: bool, now: int) -> VerifyReport:
     """Check the database, and with `repair` rebuild what is derived from what is true.
 
@@ -47,9 +59,7 @@ def verify(opened: OpenStore, *, repair: bool, now: int) -> VerifyReport:
     try:
         with reading(opened.engine, opened.path) as connection:
             findings += _sqlite(connection)
-            orphans = _orphans(connection)
-            broken = _broken_passages(connection, opened.identity.dim)
-            counts = _wrong_counts(connection)
+            wrong = _compare(connection, opened.identity.dim)
             findings += _events(connection)
             checked = {
                 "memories": connection.scalar(select(func.count()).where(memories.live)) or 0,
@@ -59,27 +69,46 @@ def verify(opened: OpenStore, *, repair: bool, now: int) -> VerifyReport:
     except IndexDamaged as error:  # too damaged to be read: say so, and what was found before
         findings.append(Finding(code="sqlite", message=str(error)))
         return VerifyReport(findings=tuple(findings), checked={})
-    if repair and orphans:
-        with writing(opened.engine, opened.path) as connection:
-            _remove(connection, orphans)
-    if repair and broken:
-        _reencode(opened, list(broken), now)
-    if repair and (counts or orphans):
-        with writing(opened.engine, opened.path) as connection:
-            links.recount(connection)
+    left = _repair(opened, wrong, now) if repair else wrong
     findings += [
         Finding(
             code="foreign_key",
             message=f"row {item.row} of {item.table} lost its parent in {item.parent}",
-            repaired=repair and item.table in _DERIVED,
+            repaired=item not in left.orphans,
         )
-        for item in orphans
+        for item in wrong.orphans
     ]
     findings += [
-        Finding(code="passages", message=message, repaired=repair) for message in broken.values()
+        Finding(code="passages", message=message, repaired=row not in left.passages)
+        for row, message in wrong.passages.items()
     ]
-    findings += [Finding(code="entity_count", message=item, repaired=repair) for item in counts]
+    findings += [
+        Finding(code="entity_count", message=message, repaired=place not in left.counts)
+        for place, message in wrong.counts.items()
+    ]
     return VerifyReport(findings=tuple(findings), checked=checked)
+
+
+def _compare(connection: Connection, dim: int) -> _Wrong:
+    return _Wrong(
+        _orphans(connection), _broken_passages(connection, dim), _wrong_counts(connection)
+    )
+
+
+def _repair(opened: OpenStore, wrong: _Wrong, now: int) -> _Wrong:
+    """Repair what can be, and return what is wrong after it."""
+    if wrong == _Wrong([], {}, {}):
+        return wrong
+    if wrong.orphans:
+        with writing(opened.engine, opened.path) as connection:
+            _remove(connection, wrong.orphans)
+    if wrong.passages:
+        _reencode(opened, list(wrong.passages), now)
+    if wrong.counts or wrong.orphans:
+        with writing(opened.engine, opened.path) as connection:
+            links.recount(connection)
+    with reading(opened.engine, opened.path) as connection:
+        return _compare(connection, opened.identity.dim)
 
 
 def _sqlite(connection: Connection) -> list[Finding]:
@@ -153,7 +182,7 @@ def _wrong_vectors(row: object, dim: int) -> str | None:
     return None
 
 
-def _wrong_counts(connection: Connection) -> list[str]:
+def _wrong_counts(connection: Connection) -> dict[tuple[int, int], str]:
     linked = Counter(
         {
             (row[0], row[1]): row[2]
@@ -171,12 +200,12 @@ def _wrong_counts(connection: Connection) -> list[str]:
             for row in connection.execute(select(entity_count))
         }
     )
-    return [
-        f"entity {place[1]} in namespace {place[0]}: "
+    return {
+        place: f"entity {place[1]} in namespace {place[0]}: "
         f"{linked[place]} memories link to it, {counted[place]} are counted"
         for place in sorted(linked.keys() | counted.keys())
         if linked[place] != counted[place]
-    ]
+    }
 
 
 def _events(connection: Connection) -> list[Finding]:
@@ -193,23 +222,29 @@ def _reencode(opened: OpenStore, rows: Sequence[int], now: int) -> None:
     """Make the passages of memories anew; forgotten ones only lose theirs."""
     context = opened.settings.session_context
     with reading(opened.engine, opened.path) as connection:
-        found = memories.load_rows(connection, rows)
-        living = set(memories.live_rows(connection, [item.id for item in found.values()]).values())
         written = {
             row: Written(item.text, item.title, memories.context_of(connection, row, context))
-            for row, item in found.items()
-            if row in living
+            for row, item in memories.load(connection, _living(rows)).items()
         }
     encoder = opened.encoder
     made = encode(encoder, opened.settings, list(written.values()))
     encoded = dict(zip(written, made, strict=True))
     with writing(opened.engine, opened.path) as connection:
         opened.check_encoder(connection, encoder)
-        # what was changed meanwhile got new passages by that, and what was purged needs none
-        unchanged = memories.load_rows(connection, rows)
-        found = {row: item for row, item in found.items() if unchanged.get(row) == item}
-        vectors.delete_passages(connection, list(found))
-        for row, item in found.items():
-            if row in encoded:
+        stored = memories.load_rows(connection, rows)
+        living = memories.load(connection, _living(rows))
+        # a text that was changed meanwhile got new passages by that
+        same = {
+            row
+            for row, item in living.items()
+            if row in written and (item.text, item.title) == (written[row].text, written[row].title)
+        }
+        for row in [row for row in stored if row in same or row not in living]:
+            vectors.delete_passages(connection, [row])
+            if row in same:
                 vectors.insert_passages(connection, row, encoded[row])
-            log.append_event(connection, item.id, "repair", now=now)
+            log.append_event(connection, stored[row].id, "repair", now=now)
+
+
+def _living(rows: Sequence[int]) -> ColumnElement[bool]:
+    return and_(memories.live, among(memory.c.row, rows))

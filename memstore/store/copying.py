@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
 import sqlite3
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, delete, func, select
 
 from memstore.catalog import links, log, memories, vectors
 from memstore.catalog.engine import DATABASE, reading, writing
@@ -25,11 +27,12 @@ from memstore.store import drafts
 from memstore.store.opening import OpenStore
 from memstore.store.writing import Written, encode
 from memstore.times import from_microseconds, iso
-from memstore.types import ImportReport
+from memstore.types import Event, ImportReport
 
 _FORMAT = "memstore-export"
 _FORMAT_VERSION = 1
 _BATCH = 128
+_UNLIMITED = sys.maxsize  # what the store made of texts may be longer than what a caller may give
 _TIMES = ("recorded_at", "occurred_at", "valid_from", "valid_to", "expired_at", "observed_at")
 
 
@@ -40,9 +43,7 @@ def backup(opened: OpenStore, destination: str | os.PathLike[str]) -> Path:
         BadInput: the destination exists.
         StoreUnwritable: it cannot be written.
     """
-    target = Path(destination)
-    if target.exists():
-        raise BadInput(f"{target} exists already. Give the path of a new folder.")
+    target = _new(destination, "folder")
     partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
     try:
         partial.mkdir(mode=0o700, parents=True)
@@ -53,9 +54,11 @@ def backup(opened: OpenStore, destination: str | os.PathLike[str]) -> Path:
             driver = raw.driver_connection
             assert driver is not None
             driver.backup(copy)
-        _sync(partial / DATABASE)
-        _sync(partial)
+        with (partial / DATABASE).open("rb") as written:
+            os.fsync(written.fileno())
+        _sync_folder(partial)
         partial.rename(target)  # whoever sees the folder sees a whole store
+        _sync_folder(target.parent)
     except (OSError, sqlite3.Error) as error:
         raise StoreUnwritable(f"The backup to {target} failed: {error}.") from error
     finally:
@@ -63,27 +66,59 @@ def backup(opened: OpenStore, destination: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _new(destination: str | os.PathLike[str], kind: str) -> Path:
+    """Return the path of a copy, refusing one that is taken, be it by a broken link."""
+    target = Path(destination)
+    if os.path.lexists(target):
+        raise BadInput(f"{target} exists already. Give the path of a new {kind}.")
+    return target
+
+
+def _sync_folder(path: Path) -> None:
+    """Make a folder's entries durable, where the system lets folders be opened and synced."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def export(opened: OpenStore, destination: str | os.PathLike[str]) -> int:
     """Write every live memory with its history as JSONL and return their number.
 
     The first line names the format, the schema, the encoder and the number of memories; then one
-    memory per line. The file appears whole or not at all.
+    memory per line. The file appears whole or not at all, and only its owner may read it.
+
+    Raises:
+        BadInput: the destination exists.
+        StoreUnwritable: it cannot be written.
     """
-    target = Path(destination)
-    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
+    target = _new(destination, "file")
     try:
-        with (
-            partial.open("x", encoding="utf-8") as out,
-            reading(opened.engine, opened.path) as connection,
-        ):
+        with _partial(target) as partial:
+            count = _write(opened, partial)
+            partial.rename(target)
+    except OSError as error:
+        raise StoreUnwritable(f"The export to {target} failed: {error.strerror}.") from error
+    _sync_folder(target.parent)
+    return count
+
+
+@contextlib.contextmanager
+def _partial(target: Path) -> Iterator[Path]:
+    """Yield a new private file beside the target; it is removed if it is still there at the end."""
+    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
+    os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        yield partial
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write(opened: OpenStore, file: Path) -> int:
+    with file.open("w", encoding="utf-8") as out:
+        with reading(opened.engine, opened.path) as connection:
             header = {
                 "format": _FORMAT,
                 "version": _FORMAT_VERSION,
@@ -96,15 +131,8 @@ def export(opened: OpenStore, destination: str | os.PathLike[str]) -> int:
             for item in _exported(connection):
                 out.write(json.dumps(item, ensure_ascii=False) + "\n")
                 count += 1
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(target)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise StoreUnwritable(f"The export to {target} failed: {error.strerror}.") from error
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+        out.flush()
+        os.fsync(out.fileno())
     return count
 
 
@@ -161,8 +189,9 @@ def _exported(connection: Connection) -> Iterator[dict[str, Any]]:
 def import_(opened: OpenStore, path: str | os.PathLike[str], *, now: int) -> ImportReport:
     """Store the memories of an export under their own ids and times, with their history.
 
-    Memories whose id is there already stay as they are. Batches are transactions: an interrupted
-    import goes on when it is run again.
+    Memories whose id is there already stay as they are; those that were forgotten since come back,
+    because importing them is an explicit wish. Batches are transactions: an interrupted import goes
+    on when it is run again.
 
     Raises:
         BadInput: not an export, or a line of it is damaged; batches before it are stored.
@@ -231,8 +260,8 @@ class _Imported:
 def _import_batch(opened: OpenStore, batch: list[dict[str, Any]], now: int) -> int:
     checked = [_checked(item) for item in batch]
     with reading(opened.engine, opened.path) as connection:
-        known = memories.known_ids(connection, [item.row.id for item in checked])
-        new = [item for item in checked if item.row.id not in known]
+        there = memories.live_rows(connection, [item.row.id for item in checked])
+        new = [item for item in checked if item.row.id not in there]
         contexts = _contexts(connection, new, opened.settings.session_context)
     if not new:
         return 0
@@ -247,12 +276,12 @@ def _import_batch(opened: OpenStore, batch: list[dict[str, Any]], now: int) -> i
     )
     with writing(opened.engine, opened.path) as connection:
         opened.check_encoder(connection, encoder)
-        known = memories.known_ids(connection, [item.row.id for item in new])
+        stored = set(memories.live_rows(connection, [item.row.id for item in new]))
         added = 0
         for item, passages in zip(new, encoded, strict=True):
-            if item.row.id not in known:
+            if item.row.id not in stored:
                 _insert(connection, item, passages, now)
-                known.add(item.row.id)  # an export names each memory once; the first one counts
+                stored.add(item.row.id)  # an export names each memory once; the first one counts
                 added += 1
     return added
 
@@ -327,10 +356,11 @@ def _imported(item: dict[str, Any]) -> _Imported:
         alpha=alpha,
         beta=beta,
         importance=draft.importance,
-        t_ref=next(
-            time
-            for time in (draft.occurred_at, draft.valid_from, times["observed_at"], recorded_at)
-            if time is not None
+        t_ref=drafts.reference_time(
+            occurred_at=draft.occurred_at,
+            valid_from=draft.valid_from,
+            observed_at=times["observed_at"],
+            recorded_at=recorded_at,
         ),
         entities_given=item.get("entities_given") is True,
         superseded_by=drafts.check_string(item.get("superseded_by"), "superseded_by", 64),
@@ -349,27 +379,30 @@ def _imported(item: dict[str, Any]) -> _Imported:
 def _link(item: Mapping[str, Any]) -> EntityLink:
     if item["role"] not in ("speaker", "given", "extracted"):
         raise BadInput(f"an entity has the role {item['role']!r}.")
-    canon = drafts.check_string(item["canon"], "an entity")
-    display = drafts.check_string(item["display"], "an entity")
+    canon = drafts.check_string(item["canon"], "an entity", _UNLIMITED)
+    display = drafts.check_string(item["display"], "an entity", _UNLIMITED)
     if canon is None or display is None:
         raise BadInput("an entity has no name.")
-    label = drafts.check_string(item.get("label"), "an entity's label")
+    label = drafts.check_string(item.get("label"), "an entity's label", _UNLIMITED)
     return EntityLink(canon=canon, display=display, label=label, role=item["role"])
 
 
 def _event(item: Mapping[str, Any]) -> Mapping[str, Any]:
     verb = drafts.check_string(item["verb"], "an event's verb", 64)
-    details = json.loads(drafts.check_metadata(item.get("details")))
+    details = drafts.check_metadata(item.get("details"), "an event's details", _UNLIMITED)
     return {
         "verb": verb,
         "at": drafts.check_time(item["at"], "an event's time"),
         "recorded_at": drafts.check_time(item["recorded_at"], "an event's time"),
         "source": drafts.check_string(item.get("source"), "an event's source"),
-        "details": details,
+        "details": json.loads(details),
     }
 
 
 def _insert(connection: Connection, item: _Imported, passages: Any, now: int) -> None:
+    """Store a memory; its tombstone, if there is one, goes, and what is logged of it stays."""
+    connection.execute(delete(memory).where(memory.c.id == item.row.id))
+    logged = [_logged(entry) for entry in log.history(connection, item.row.id)]
     namespace = memories.namespace_id(connection, item.namespace)
     source_id = memories.source_id(connection, item.source)
     row = dataclasses.replace(item.row, namespace_id=namespace, source_id=source_id)
@@ -380,6 +413,9 @@ def _insert(connection: Connection, item: _Imported, passages: Any, now: int) ->
     vectors.insert_passages(connection, number, passages)
     links.link_entities(connection, number, namespace, item.links)
     for entry in item.events:
+        if entry in logged:
+            logged.remove(entry)
+            continue
         log.append_event(
             connection,
             row.id,
@@ -390,3 +426,14 @@ def _insert(connection: Connection, item: _Imported, passages: Any, now: int) ->
             payload=entry["details"],
         )
     log.append_event(connection, row.id, "import", now=now)
+
+
+def _logged(item: Event) -> Mapping[str, Any]:
+    """Return a stored event in the form of an imported one."""
+    return {
+        "verb": item.verb,
+        "at": drafts.check_time(item.at, "at"),
+        "recorded_at": drafts.check_time(item.recorded_at, "recorded_at"),
+        "source": item.source,
+        "details": item.details,
+    }

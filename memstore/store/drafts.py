@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta, tzinfo
@@ -17,12 +18,14 @@ from typing import Any
 
 from memstore.errors import BadInput
 from memstore.settings import MAX_KEY_CHARACTERS, MAX_NAMESPACE_CHARACTERS, MAX_TEXT_CHARACTERS
-from memstore.times import to_microseconds
+from memstore.times import from_microseconds, iso, to_microseconds
 from memstore.types import NewMemory, When
 
 NEUTRAL_CONFIDENCE = 5.0
 _PRIOR_WEIGHT = 2.0  # alpha + beta of a memory without votes (cognitive-scoring, 7.1)
 _MAX_METADATA_CHARACTERS = 1024 * 1024
+_MAX_HALF_LIFE = timedelta(days=3_650_000)  # `timedelta.max` in seconds does not come back
+_INVISIBLE = ("Cc", "Cf", "Zs", "Zl", "Zp")  # control and format characters, separators
 _JSON_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # escaped, behind no escaping backslash
 _FIELDS = {field.name for field in dataclasses.fields(NewMemory)}
 
@@ -90,7 +93,7 @@ def draft(new: NewMemory | Mapping[str, Any] | str, *, timezone: tzinfo | None =
     text = check_text(new.text)
     speaker = check_string(new.speaker, "speaker")
     if speaker is not None and not text.startswith(f"{speaker}:"):
-        text = f"{speaker}: {text}"
+        text = check_text(f"{speaker}: {text}")
     valid_from = check_time(new.valid_from, "valid_from", timezone)
     valid_to = check_time(new.valid_to, "valid_to", timezone)
     check_interval(valid_from, valid_to)
@@ -122,13 +125,13 @@ def check_text(text: Any, name: str = "text") -> str:
     """Return the text, or say why it cannot be stored."""
     if not isinstance(text, str):
         raise BadInput(f"{name} is {type(text).__name__}; give a string.")
-    if not text.strip():
-        raise BadInput(f"{name} is empty. Give at least one visible character.")
     if len(text) > MAX_TEXT_CHARACTERS:
         raise BadInput(
             f"{name} has {len(text):,} characters; the limit is {MAX_TEXT_CHARACTERS:,}. Split it."
         )
     _check_characters(text, name)
+    if not any(unicodedata.category(character) not in _INVISIBLE for character in text):
+        raise BadInput(f"{name} is empty. Give at least one visible character.")
     return text
 
 
@@ -184,7 +187,20 @@ def check_time(value: When | None, name: str, timezone: tzinfo | None = None) ->
 def check_interval(valid_from: int | None, valid_to: int | None) -> None:
     """Refuse an interval that ends before it begins."""
     if valid_from is not None and valid_to is not None and valid_to < valid_from:
-        raise BadInput("valid_to is before valid_from. Exchange them.")
+        start, end = (iso(from_microseconds(time)) for time in (valid_from, valid_to))
+        raise BadInput(f"valid_to ({end}) is before valid_from ({start}). Correct one of them.")
+
+
+def reference_time(
+    *, occurred_at: int | None, valid_from: int | None, observed_at: int | None, recorded_at: int
+) -> int:
+    """Return the time from which a memory's age counts: the first of these that is known.
+
+    >>> reference_time(occurred_at=None, valid_from=5, observed_at=7, recorded_at=9)
+    5
+    """
+    known = (occurred_at, valid_from, observed_at)
+    return next((time for time in known if time is not None), recorded_at)
 
 
 def check_number(value: Any, name: str, low: float, high: float) -> float:
@@ -202,36 +218,43 @@ def check_confidence(value: Any) -> float | None:
 
 
 def check_half_life(value: Any) -> float | None:
-    """Return seconds; infinity for a memory that never ages."""
+    """Return seconds of an optional half-life."""
     if value is None:
         return None
     if not isinstance(value, timedelta) or value <= timedelta(0):
         raise BadInput(
             f"half_life is {value!r}; give a positive timedelta, e.g. timedelta(days=90)."
         )
+    if value > _MAX_HALF_LIFE:
+        raise BadInput(
+            f"half_life is {value.days:,} days; the limit is {_MAX_HALF_LIFE.days:,}, "
+            "with which a memory hardly ages."
+        )
     return value.total_seconds()
 
 
-def check_metadata(value: Any) -> str:
+def check_metadata(
+    value: Any, name: str = "metadata", limit: int = _MAX_METADATA_CHARACTERS
+) -> str:
     """Return the metadata as JSON text with sorted keys."""
     if value is None:
         return "{}"
     if not isinstance(value, Mapping):
-        raise BadInput(f"metadata is {type(value).__name__}; give a mapping of names to values.")
-    for name in value:
-        if not isinstance(name, str):
-            raise BadInput(f"metadata has the key {name!r}; JSON keys are strings.")
+        raise BadInput(f"{name} is {type(value).__name__}; give a mapping of names to values.")
+    for key in value:
+        if not isinstance(key, str):
+            raise BadInput(f"{name} has the key {key!r}; JSON keys are strings.")
     try:
         written = json.dumps(dict(value), ensure_ascii=False, sort_keys=True, allow_nan=False)
         written.encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise BadInput(f"metadata cannot be written as JSON: {error}.") from error
+        raise BadInput(f"{name} cannot be written as JSON: {error}.") from error
     if _JSON_NUL.search(written):
-        raise BadInput("metadata has a NUL character. Remove it: SQLite would cut the value there.")
-    if len(written) > _MAX_METADATA_CHARACTERS:
+        raise BadInput(f"{name} has a NUL character. Remove it: SQLite would cut the value there.")
+    if len(written) > limit:
         raise BadInput(
-            f"metadata takes {len(written):,} characters as JSON; the limit is "
-            f"{_MAX_METADATA_CHARACTERS:,}. Put long content into the text."
+            f"{name} takes {len(written):,} characters as JSON; the limit is {limit:,}. "
+            "Put long content into the text."
         )
     return written
 

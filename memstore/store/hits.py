@@ -46,6 +46,14 @@ class Scored:
     query_tokens: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Why:
+    """Per component, what it says of each candidate: its value, and in words."""
+
+    values: dict[str, NDArray[np.float64]]
+    reasons: dict[str, list[str]]
+
+
 class CognitivePass:
     """The cognitive pass over one query's candidates, and hits from it."""
 
@@ -161,7 +169,7 @@ class CognitivePass:
 
     def _adjust(
         self, ranked: Ranked, columns: dict[str, NDArray[Any]], semantic: NDArray[np.float64]
-    ) -> tuple[Adjustment, dict[str, list[str]]]:
+    ) -> tuple[Adjustment, _Why]:
         as_of = self._as_of
         time_of = np.where(
             np.isnan(columns["t_end"]), columns["t_ref"], np.minimum(columns["t_end"], as_of)
@@ -182,7 +190,7 @@ class CognitivePass:
         }
         adjusted = adjust(semantic, values, self.profile)
         confidence = 10 * columns["alpha"] / (columns["alpha"] + columns["beta"])
-        why = {
+        reasons = {
             "currency": [
                 f"{max(a, 0.0):.0f} days old, half-life {h:.0f} days"
                 for a, h in zip(age, half_life, strict=True)
@@ -191,7 +199,7 @@ class CognitivePass:
             "entity": names,
             "importance": [f"set to {value:g}" for value in columns["importance"]],
         }
-        return adjusted, why
+        return adjusted, _Why(values, reasons)
 
     def _shared_entities(self, ranked: Ranked) -> tuple[NDArray[np.bool_], list[str]]:
         rows = self._rows(ranked)
@@ -213,7 +221,7 @@ class CognitivePass:
         order: NDArray[np.int64],
         semantic: NDArray[np.float64],
         adjusted: Adjustment,
-        why: dict[str, list[str]],
+        why: _Why,
     ) -> tuple[Hit, ...]:
         order = order[: self.request.limit]
         rows = self._rows(ranked)
@@ -251,12 +259,20 @@ class CognitivePass:
         ranked: Ranked,
         semantic: NDArray[np.float64],
         adjusted: Adjustment,
-        why: dict[str, list[str]],
+        why: _Why,
     ) -> tuple[Part, ...]:
         raw = float(ranked.scores[position])
         parts = [Part(name="semantic", nats=float(semantic[position]), why=f"MaxSim {raw:.3f}")]
         for name in COMPONENTS:
             nats = float(adjusted.parts[name][position])
             if nats != 0.0:
-                parts.append(Part(name=name, nats=nats, why=why[name][position]))
+                parts.append(
+                    Part(
+                        name=name,
+                        nats=nats,
+                        why=why.reasons[name][position],
+                        value=float(why.values[name][position]),
+                        weight=getattr(self.profile, name),
+                    )
+                )
         return tuple(parts)

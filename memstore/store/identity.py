@@ -46,7 +46,7 @@ def check_current(connection: Connection, store: Path, used: EncoderIdentity) ->
     if stored is not None and stored.fingerprint != used.fingerprint:
         raise EncoderMismatch(
             f"{store} was re-encoded with {stored.name!r} while it was open here with "
-            f"{used.name!r}. Nothing of this call was stored. Open the store again and repeat it."
+            f"{used.name!r}. Open the store again and repeat the call."
         )
 
 

@@ -7,8 +7,9 @@ that was killed goes on where it stopped when it is run again, and adds nothing 
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
 from os import PathLike
@@ -65,7 +66,7 @@ class Defaults:
     format: str | None = None
 
 
-Item = tuple[Origin, Draft | LineError]
+Item = tuple[Origin, Draft | LineError | None]  # None: the same as an earlier one
 
 
 def ingest(
@@ -85,6 +86,10 @@ def ingest(
     if defaults.format is not None and defaults.format not in FORMATS.values():
         known = ", ".join(sorted(set(FORMATS.values())))
         raise BadInput(f"Format {defaults.format!r} is unknown. Known: {known}.")
+    if isinstance(source, (list, tuple)):  # a mistyped path is said before the others are stored
+        for path in source:
+            if isinstance(path, (str, PathLike)) and not Path(path).exists():
+                raise _missing(path)
     began = time.monotonic()
     items = _distinct(read(source, defaults))
     if strict:
@@ -98,6 +103,7 @@ def ingest(
 
     for batch in _batches(items, batch_size):
         errors += [item for _, item in batch if isinstance(item, LineError)]
+        counted["unchanged"] += sum(item is None for _, item in batch)
         drafts = [item for _, item in batch if isinstance(item, Draft)]
         for stored in store_drafts(opened, drafts, now=microseconds_now()):
             counted["added" if stored.added else "unchanged"] += 1
@@ -128,16 +134,20 @@ def _all_or_nothing(items: Iterator[Item]) -> list[Item]:
 
 
 def _distinct(items: Iterator[Item]) -> Iterator[Item]:
-    """Turn the second use of a key with other content into an error, wherever batches are cut."""
+    """Turn the second use of a key into an error, or into None where the content is the same,
+    wherever batches are cut.
+    """
     seen: dict[tuple[str, str], tuple[Origin, str]] = {}
     for origin, item in items:
-        if isinstance(item, LineError) or item.key is None:
+        if not isinstance(item, Draft) or item.key is None:
             yield origin, item
             continue
         first = seen.setdefault((item.namespace, item.key), (origin, item.content_hash))
         if first[0] is origin:
             yield origin, item
-        elif first[1] != item.content_hash:
+        elif first[1] == item.content_hash:
+            yield origin, None
+        else:
             place = first[0].file if first[0].line is None else f"{first[0].file}:{first[0].line}"
             yield (
                 origin,
@@ -171,13 +181,30 @@ def read(source: Source, defaults: Defaults) -> Iterator[Item]:
 
 def _read_path(path: Path, defaults: Defaults) -> Iterator[Item]:
     if path.is_dir():
-        for file in sorted(path.rglob("*")):
-            if file.suffix.lower() in FORMATS and file.is_file():
-                yield from _read_file(file, defaults)
-    elif path.is_file():
+        yield from _read_folder(path, defaults)
+    elif path.is_file() or path.is_fifo():
         yield from _read_file(path, defaults)
     else:
-        raise BadInput(f"{path} does not exist. Give a .jsonl, .txt or .md file, or a folder.")
+        raise _missing(path)
+
+
+def _missing(path: str | PathLike[str]) -> BadInput:
+    return BadInput(f"{path} does not exist. Give a .jsonl, .txt or .md file, or a folder.")
+
+
+def _read_folder(folder: Path, defaults: Defaults) -> Iterator[Item]:
+    """Yield what the files below a folder hold, in order of path; hidden ones are passed over."""
+    unreadable: list[OSError] = []
+    files = []
+    for place, folders, names in os.walk(folder, onerror=unreadable.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += [Path(place, name) for name in names if not name.startswith(".")]
+    for error in unreadable:
+        origin = Origin(str(error.filename), None)
+        yield origin, origin.error(f"the folder cannot be read: {error.strerror}.")
+    for file in sorted(files):
+        if file.suffix.lower() in FORMATS and file.is_file():
+            yield from _read_file(file, defaults)
 
 
 def _read_file(path: Path, defaults: Defaults) -> Iterator[Item]:
@@ -271,8 +298,3 @@ def _fields(item: Mapping[str, Any], defaults: Defaults) -> dict[str, Any]:
 def _key(value: Any) -> Any:
     """Return a key; numbers, common as ids in data sets, as their decimal form."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def sources_of(paths: Sequence[str]) -> Source:
-    """Return what `ingest` takes for the paths of a command line."""
-    return paths[0] if len(paths) == 1 else list(paths)

@@ -361,7 +361,9 @@ class MemoryStore:
                 `trusted`.
             weights: replace some of the profile's weights.
             as_of: what held then; by default what holds now.
-            known_at: only what the store had recorded by then; by default everything.
+            known_at: only what the store had recorded by then, with the ends of validity it knew
+                then; by default everything. A text or another field that `update` changed since
+                is the new one all the same; `add` under the same key keeps both versions.
             now: the present; ages and validity are as of then.
             max_tokens: most tokens of all passages together, counted by the encoder.
             min_score: lowest score, in nats.
@@ -533,22 +535,38 @@ class MemoryStore:
         Args:
             encoder: the one to use from now on; ids, times and history stay.
             progress: called with the number of memories encoded since the last call.
+
+        Raises:
+            EncoderMismatch: no encoder was given, and what loads under the name of the store's
+                makes other vectors than the stored ones.
+            StoreLocked: someone else changed the store meanwhile; nothing was changed.
         """
         opened = self._opened
-        chosen = encoder or opened.identity.name
-        made = open_encoder(chosen, device=opened.device) if isinstance(chosen, str) else chosen
-        return rebuilding.rebuild(opened, made, now=microseconds_now(), progress=progress)
+        if isinstance(encoder, str):
+            encoder = open_encoder(encoder, device=opened.device)
+        return rebuilding.rebuild(opened, encoder, now=microseconds_now(), progress=progress)
 
     def backup(self, destination: str | os.PathLike[str]) -> Path:
         """Copy the store to a new folder while it is in use, and return the folder."""
         return copying.backup(self._opened, destination)
 
     def export(self, destination: str | os.PathLike[str]) -> int:
-        """Write all live memories with their history to a JSONL file; return their number."""
+        """Write all live memories with their history to a new JSONL file; return their number.
+
+        Raises:
+            BadInput: the file exists.
+            StoreUnwritable: it cannot be written.
+        """
         return copying.export(self._opened, destination)
 
     def import_(self, source: str | os.PathLike[str]) -> ImportReport:
-        """Store the memories of an export, under their ids, times and history."""
+        """Store the memories of an export, under their ids, times and history.
+
+        Those that are there stay as they are; those that were forgotten since come back.
+
+        Raises:
+            BadInput: not an export, or a line of it is damaged; batches before it are stored.
+        """
         return copying.import_(self._opened, source, now=microseconds_now())
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Callable
+
+from sqlalchemy import Connection, select
 
 from memstore.catalog import log, memories, vectors
 from memstore.catalog.engine import reading, writing
@@ -18,25 +21,27 @@ _BATCH = 256
 
 
 def rebuild(
-    opened: OpenStore, encoder: Encoder, *, now: int, progress: Callable[[int], None] | None
+    opened: OpenStore, encoder: Encoder | None, *, now: int, progress: Callable[[int], None] | None
 ) -> int:
     """Replace all vectors by those of `encoder` and return the number of memories.
 
+    Without one it is the store's own, as it is loaded: a name alone does not say every setting.
     The new vectors are all made first, then swapped in by one transaction: whoever reads meanwhile
     sees the old ones or the new ones, never both, and an interrupted rebuild changes nothing.
 
     Raises:
+        EncoderMismatch: the store's vectors are not (any more) of the encoder it was opened with.
         StoreLocked: someone else changed the store meanwhile; nothing was changed, run it again.
     """
     opened.check_writable()
+    own = encoder is None
+    if encoder is None:
+        encoder = opened.encoder
     with reading(opened.engine, opened.path) as connection:
+        if own:  # a handle that missed a rebuild must not undo it
+            opened.check_encoder(connection, encoder)
         version = log.last_event(connection)
-        found = memories.load(connection, memories.live)
-        context = opened.settings.session_context
-        written = {
-            row: Written(item.text, item.title, memories.context_of(connection, row, context))
-            for row, item in sorted(found.items())
-        }
+        written = _written(connection, opened.settings.session_context)
     rows = list(written)
     encoded: dict[int, tuple[PassageVectors, ...]] = {}
     for start in range(0, len(rows), _BATCH):
@@ -51,8 +56,8 @@ def rebuild(
                 f"{opened.path} was changed while it was being re-encoded. Nothing was replaced; "
                 "run the rebuild again when nobody writes."
             )
-        forgotten = memories.load(connection, memory.c.forgotten_at.is_not(None))
-        vectors.delete_passages(connection, [*rows, *forgotten])
+        everything = connection.scalars(select(memory.c.row)).all()  # forgotten ones too
+        vectors.delete_passages(connection, everything)
         for row, passages in encoded.items():
             vectors.insert_passages(connection, row, passages)
         write_identity(connection, encoder.identity)
@@ -60,3 +65,18 @@ def rebuild(
             connection, log.STORE, "rebuild", now=now, payload={"encoder": encoder.identity.name}
         )
     return len(rows)
+
+
+def _written(connection: Connection, context: int) -> dict[int, Written]:
+    """Return row → what is encoded, for all live memories in stored order."""
+    recent: defaultdict[tuple[int, str], deque[str]] = defaultdict(lambda: deque(maxlen=context))
+    written = {}
+    columns = (memory.c.row, memory.c.text, memory.c.title, memory.c.namespace_id, memory.c.session)
+    for row in connection.execute(select(*columns).where(memories.live).order_by(memory.c.row)):
+        if row.session is None:
+            written[row.row] = Written(row.text, row.title, ())
+            continue
+        before = recent[row.namespace_id, row.session]
+        written[row.row] = Written(row.text, row.title, tuple(before))
+        before.append(row.text)
+    return written

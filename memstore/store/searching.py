@@ -123,12 +123,13 @@ def _score(view: SnapshotView, known: NDArray[np.bool_], query: QueryVectors) ->
     weights = token_weights(maxima, query.factors, query.contrast)
     scores = weighted_scores(maxima, weights)
     owners = hot.owners[slots]
-    # best passage first within its memory; the earlier passage wins a tie
-    order = np.lexsort((slots, -scores, owners))
+    # best passage first within its memory; ties go by numbers of the database, because positions
+    # in a snapshot depend on what this process has seen happen
+    order = np.lexsort((hot.passage_ids[slots], -scores, owners))
     first = np.ones(len(order), dtype=np.bool_)
     first[1:] = owners[order][1:] != owners[order][:-1]
     best = order[first]
-    best = best[np.lexsort((owners[best], -scores[best]))]
+    best = best[np.lexsort((view.columns["row"][owners[best]], -scores[best]))]
     ranked = Ranked(owners[best], hot.passage_ids[slots[best]], scores[best])
     mean = float(np.mean(np.sort(scores[best]))) if len(best) else 0.0
     return Scored(ranked, mean, len(best), len(query.vectors))

@@ -26,6 +26,7 @@ from memstore.index import HotTier, HotView
 from memstore.store.identity import check_current
 
 NEVER = np.iinfo(np.int64).max
+_SPARE = 1024  # dead rows that are not worth reading everything again
 
 _COLUMNS = np.dtype(
     [
@@ -80,8 +81,8 @@ class Snapshot:
     def refresh(self, connection: Connection) -> SnapshotView:
         """Return the state that the connection's read transaction sees.
 
-        A thread that reads an older transaction than the snapshot already holds gets the newer
-        state, which is a committed one too.
+        A thread whose transaction began before another thread's refresh gets the newer state,
+        which is a committed one too.
 
         Raises:
             IndexDamaged: stored vectors do not have the shape their row says.
@@ -107,6 +108,10 @@ class Snapshot:
         else:
             self._remove(changed)
             self._load(connection, changed)
+            if self._count > 2 * len(self._position) + _SPARE:
+                # more rows are dead than alive, and every query passes over them
+                self._clear()
+                self._load(connection, None)
         self._version = newest
 
     def _remove(self, ids: Sequence[str]) -> None:

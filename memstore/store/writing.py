@@ -12,25 +12,25 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection
 
 from memstore import passages
 from memstore.catalog import links, log, memories, vectors
 from memstore.catalog.engine import reading, writing
 from memstore.catalog.memories import MemoryRow
-from memstore.catalog.tables import memory
 from memstore.catalog.vectors import PassageVectors
 from memstore.encoders import DocumentText, Encoder
 from memstore.entities import EntityLink, lowercase_words, memory_entities
 from memstore.errors import BadInput
 from memstore.index import quantize
 from memstore.settings import Settings
-from memstore.store.drafts import Draft
+from memstore.store.drafts import Draft, reference_time
 from memstore.store.ids import new_id
 from memstore.store.opening import OpenStore
 from memstore.times import from_microseconds, iso
 from memstore.types import Memory
 
+_AT_ONCE = 512  # passages: as 32-bit floats they take up to 70 MB before they are quantised
 _SPECIAL_TOKENS = 3  # [CLS], [SEP] and, for some checkpoints, a marker
 _TITLE_TOKENS = 64  # of a passage: more would crowd out the text itself
 
@@ -138,7 +138,7 @@ def _prepare(opened: OpenStore, drafts: Sequence[Draft], holding_at: int | None)
             and _unchanged(connection, namespaces[draft.namespace], draft, holding_at) is None
         }
         contexts = _session_contexts(connection, new, namespaces, opened.settings.session_context)
-        speakers = _session_speakers(connection, new, namespaces)
+        participants = _participants(connection, new, namespaces)
     if not new:
         return _Ready({}, None, holding_at)
     encoder = opened.encoder
@@ -147,7 +147,6 @@ def _prepare(opened: OpenStore, drafts: Sequence[Draft], holding_at: int | None)
         opened.settings,
         [Written(draft.text, draft.title, contexts[position]) for position, draft in new.items()],
     )
-    common_words = set().union(*(lowercase_words(draft.text) for draft in new.values()))
     prepared = {
         position: _Prepared(
             draft,
@@ -157,8 +156,10 @@ def _prepare(opened: OpenStore, drafts: Sequence[Draft], holding_at: int | None)
                 extractor=opened.extractor,
                 speaker=draft.speaker,
                 given=draft.entities,
-                participants=speakers.get((draft.namespace, draft.session), ()),
-                common_words=common_words,
+                participants=participants[position],
+                # of this text alone: words of others would let entities depend on what comes in
+                # the same batch, and a list of words seen would keep words of purged texts
+                common_words=lowercase_words(draft.text),
             ),
         )
         for (position, draft), passage_vectors in zip(new.items(), encoded, strict=True)
@@ -193,24 +194,28 @@ def _session_contexts(
     return contexts
 
 
-def _session_speakers(
+def _participants(
     connection: Connection, drafts: dict[int, Draft], namespaces: dict[str, int | None]
-) -> dict[tuple[str, str | None], set[str]]:
-    """Return who speaks in each session, counting what is stored and the drafts."""
-    found: dict[tuple[str, str | None], set[str]] = {}
-    for draft in drafts.values():
+) -> dict[int, frozenset[str]]:
+    """Return who has spoken in each draft's session so far, the draft's own speaker included."""
+    speakers: dict[tuple[str, str], frozenset[str]] = {}
+    found: dict[int, frozenset[str]] = {}
+    for position, draft in drafts.items():
+        own = frozenset(() if draft.speaker is None else (draft.speaker,))
         if draft.session is None:
+            found[position] = own
             continue
         place = (draft.namespace, draft.session)
-        if place not in found:
+        if place not in speakers:
             namespace = namespaces[draft.namespace]
-            found[place] = (
+            known = (
                 links.session_speakers(connection, namespace, draft.session)
                 if namespace is not None
-                else set()
+                else ()
             )
-        if draft.speaker is not None:
-            found[place].add(draft.speaker)
+            speakers[place] = frozenset(known)
+        speakers[place] |= own
+        found[position] = speakers[place]
     return found
 
 
@@ -225,24 +230,15 @@ def _unchanged(
     """
     if namespace is None:
         return None
-    if holding_at is not None and draft.occurred_at is None and draft.valid_from is None:
-        ends = memory.c.valid_to
-        statement = select(memory.c.row).where(
-            memories.live,
-            memory.c.expired_at.is_(None),
-            memory.c.namespace_id == namespace,
-            memory.c.content_hash == draft.content_hash,
-            or_(ends.is_(None), ends > holding_at, ends == draft.valid_to),
-        )
-        if draft.key is None:
-            statement = statement.where(memory.c.text == draft.text)
-        return connection.scalar(statement.order_by(memory.c.row).limit(1))
+    timeless = draft.occurred_at is None and draft.valid_from is None
     return memories.unchanged(
         connection,
         namespace,
         draft.content_hash,
         # a keyed memory that was corrected since stays corrected when its file is read again
         text=draft.text if draft.key is None else None,
+        holding_at=holding_at if timeless else None,
+        own_end=draft.valid_to,
     )
 
 
@@ -275,7 +271,11 @@ def encode(
         for ordinal, span in enumerate(found):
             text = f"{heading}{item.text[span.start : span.end]}"
             documents.append(DocumentText(text, item.context if ordinal == 0 else ()))
-    encoded = iter(encoder.encode_documents(documents))
+    encoded = (
+        vectors
+        for first in range(0, len(documents), _AT_ONCE)
+        for vectors in encoder.encode_documents(documents[first : first + _AT_ONCE])
+    )
     return [
         tuple(_quantised(span.start, span.end, next(encoded)) for span in found) for found in spans
     ]
@@ -319,7 +319,6 @@ def _store(
         )
     source = memories.source_id(connection, draft.source)
     alpha, beta = draft.beta_posterior
-    t_ref = next(time for time in (draft.occurred_at, draft.valid_from, now) if time is not None)
     row = MemoryRow(
         id=new_id(now),
         namespace_id=namespace,
@@ -338,7 +337,12 @@ def _store(
         alpha=alpha,
         beta=beta,
         importance=draft.importance,
-        t_ref=t_ref,
+        t_ref=reference_time(
+            occurred_at=draft.occurred_at,
+            valid_from=draft.valid_from,
+            observed_at=None,
+            recorded_at=now,
+        ),
         entities_given=draft.entities is not None,
     )
     superseded = 0

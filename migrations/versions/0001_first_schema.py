@@ -26,7 +26,6 @@ def upgrade() -> None:
         "entity",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("canon", sa.Text(), nullable=False),
-        sa.Column("display", sa.Text(), nullable=False),
         sa.Column("label", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_entity")),
         sa.UniqueConstraint("canon", name=op.f("uq_entity_canon")),
@@ -70,6 +69,7 @@ def upgrade() -> None:
         sa.Column("namespace_id", sa.Integer(), nullable=False),
         sa.Column("entity_id", sa.Integer(), nullable=False),
         sa.Column("memories", sa.Integer(), nullable=False),
+        sa.Column("display", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
             ["entity_id"], ["entity.id"], name=op.f("fk_entity_count_entity_id_entity")
         ),
@@ -78,6 +78,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("namespace_id", "entity_id", name=op.f("pk_entity_count")),
     )
+    op.create_index(op.f("ix_entity_count_entity_id"), "entity_count", ["entity_id"], unique=False)
     op.create_table(
         "event",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -169,6 +170,7 @@ def upgrade() -> None:
         sa.Column("memory_row", sa.Integer(), nullable=False),
         sa.Column("entity_id", sa.Integer(), nullable=False),
         sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("display", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
             ["entity_id"], ["entity.id"], name=op.f("fk_memory_entity_entity_id_entity")
         ),

@@ -194,7 +194,7 @@ def test_a_full_disk_stores_nothing_and_the_store_goes_on_when_there_is_room(sto
     line = [sys.executable, "-c", FILL_THE_DISK, str(store.path)]
     run = subprocess.run(line, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    assert "Nothing of this call was stored" in run.stdout
+    assert "This transaction was not stored" in run.stdout
 
 
 def test_a_file_that_is_no_database_is_named_damaged_and_left_as_it_is(tmp_path):
@@ -211,7 +211,7 @@ def test_a_database_with_overwritten_pages_is_named_damaged(engine, folder):
     engine.dispose()
     content = (folder / DATABASE).read_bytes()
     (folder / DATABASE).write_bytes(content[:8192] + b"\xff" * (len(content) - 8192))
-    with pytest.raises(IndexDamaged, match="verify"), reading(engine, folder) as connection:
+    with pytest.raises(IndexDamaged, match="backup"), reading(engine, folder) as connection:
         connection.execute(text("SELECT * FROM namespace")).all()
 
 

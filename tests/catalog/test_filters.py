@@ -245,9 +245,7 @@ filters = st.recursive(
 
 def store_all(connection: Any, add_memory: Any, given: list[dict[str, Any]]) -> dict[int, Any]:
     """Store memories; return row → the fields that a filter may ask for."""
-    (robert,) = connection.execute(
-        insert(entity).returning(entity.c.id), {"canon": "robert", "display": "Robert"}
-    ).one()
+    (robert,) = connection.execute(insert(entity).returning(entity.c.id), {"canon": "robert"}).one()
     connection.execute(
         insert(entity_alias), [{"alias": alias, "entity_id": robert} for alias in ALIASES]
     )

@@ -160,7 +160,7 @@ def test_an_alias_finds_the_entity_and_links_to_it(connection, add_memory):
         links.find_entities(connection, ["bob"], here)
     )
     loaded = memories.load_rows(connection, [first, second])
-    assert [loaded[row].entities for row in (first, second)] == [("Robert",), ("Robert",)]
+    assert [loaded[row].entities for row in (first, second)] == [("Robert",), ("Bob",)]
 
 
 def test_two_aliases_of_one_entity_are_one_mention_in_the_first_role(connection, add_memory):

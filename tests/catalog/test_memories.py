@@ -93,7 +93,6 @@ def test_forgotten_memories_are_loaded_by_row_and_found_by_nothing_else(connecti
     assert memories.matching_rows(connection, everything) == [kept]
     assert [row for row, _ in memories.load_page(connection, everything, 0, 10)] == [kept]
     assert memories.live_rows(connection, ["kept", "gone", "never"]) == {"kept": kept}
-    assert memories.known_ids(connection, ["kept", "gone", "never"]) == {"kept", "gone"}
     assert [version.id for version in memories.versions(connection, 1, "k")] == ["kept"]
     assert memories.session_tail(connection, 1, "s", 5) == ["kept"]
 

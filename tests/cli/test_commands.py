@@ -1,7 +1,6 @@
 """The command line as a person or a script meets it: real processes, real exit codes."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,46 +8,6 @@ from pathlib import Path
 import pytest
 
 from memstore import MemoryStore
-
-
-class Shell:
-    """Runs `memstore` in a folder of its own, on a store with the tiny encoder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.store = folder / "agent.mem"
-        with MemoryStore.open(self.store, encoder="hashed") as store:
-            store.add(
-                "Ana moved from Porto to Lisbon.",
-                key="ana.city",
-                occurred_at="2026-03-02T09:00:00Z",
-                source="chat",
-                metadata={"topic": "home"},
-            )
-            store.add("Bruno plays chess on Sundays.", key="bruno.chess")
-
-    def run(
-        self, *arguments: str, stdin: str | None = None, **environment: str
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "memstore", *arguments],
-            cwd=self.folder,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            env={**os.environ, **environment},
-            check=False,
-        )
-
-    def json(self, *arguments: str) -> object:
-        done = self.run(*arguments, "--json")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path)
 
 
 def test_a_query_prints_a_table_with_the_passage_and_nothing_on_stderr_but_notes(shell):

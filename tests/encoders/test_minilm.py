@@ -411,3 +411,21 @@ class TestDocuments:
             (window,) = encoder._document_windows([DocumentText("cat " * words, context)])
             assert len(window.ids) <= LENGTH
             assert len(window.kept) == min(words, LENGTH - 2) + DOCUMENT_EXTRA
+
+
+def test_a_query_has_the_same_bits_alone_in_company_and_beside_torch() -> None:
+    texts = [f"where does person number {number} live and work now?" for number in range(40)]
+    alone = [MiniLMEncoder().encode_queries([text])[0].vectors for text in texts[:3]]
+    import torch
+
+    assert torch.__version__
+    together = MiniLMEncoder().encode_queries(texts)
+    for one, other in zip(alone, together, strict=False):
+        assert one.tobytes() == other.vectors.tobytes()
+
+
+def test_a_user_without_a_home_has_no_record_and_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(file_hashes.os.path, "expanduser", lambda path: path)
+    assert not file_hashes.user_cache().exists()
+    assert MiniLMEncoder().encode_queries(["Ana?"])[0].vectors.shape[1] == 128

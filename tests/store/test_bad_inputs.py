@@ -28,6 +28,7 @@ FIELDS: list[tuple[str, Any]] = [
     ("occurred_at", "0001-01-01T00:00:00+14:00"),
     ("valid_to", "2026-13-01T00:00:00Z"),
     *(("half_life", value) for value in (5, "90d", timedelta(0), timedelta(days=-1))),
+    *(("half_life", value) for value in (timedelta.max, timedelta(days=3_650_001))),
     *(("confidence", value) for value in (-0.1, 10.1, float("nan"), float("inf"), "5", True)),
     ("confidence", 10**400),
     *(("importance", value) for value in (-1.1, 1.1, float("nan"), None, "1", False)),
@@ -167,3 +168,11 @@ def test_metadata_with_a_nul_is_refused_wherever_it_hides(store, metadata):
     with pytest.raises(BadInput, match="NUL"):
         store.add("text", metadata=metadata)
     assert store.add("text", metadata={"m": r"a literal \u0000 is text"}).metadata
+
+
+@pytest.mark.parametrize("text", ["\u200b", "\u200b \u2060\n", "\x01\x02"])
+def test_text_without_a_visible_character_is_refused(store, text):
+    with pytest.raises(BadInput, match="visible"):
+        store.add(text)
+    with pytest.raises(BadInput, match="visible"):
+        store.query(text)

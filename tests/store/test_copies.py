@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -117,6 +119,14 @@ DAMAGES = {
         line, entities=[{"role": "king", "canon": "a", "display": "A"}]
     ),
     "entities that are no list": lambda line: _with(line, entities=5),
+    "entity with a NUL": lambda line: _with(
+        line, entities=[{"role": "given", "canon": "a\0", "display": "A"}]
+    ),
+    "entity with half a character": lambda line: _with(
+        line, entities=[{"role": "given", "canon": "a", "display": "A"}]
+    ).replace('"A"', '"\\ud800"'),
+    "event details with a NUL": lambda line: _with_details(line, {"text": ["a\0", "b"]}),
+    "event details that are no object": lambda line: _with_details(line, ["text"]),
     "event without a time": lambda line: _with(line, events=[{"verb": "add"}]),
     "not utf-8": lambda line: line.replace("é", "\udce9"),
 }
@@ -124,6 +134,11 @@ DAMAGES = {
 
 def _with(line: str, **values: object) -> str:
     return json.dumps({**json.loads(line), **values}, ensure_ascii=False)
+
+
+def _with_details(line: str, details: object) -> str:
+    [event, *_] = json.loads(line)["events"]
+    return _with(line, events=[{**event, "details": details}])
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -186,15 +201,127 @@ def test_what_is_no_export_is_refused(store: MemoryStore, tmp_path: Path, conten
         store.import_(tmp_path / "missing.jsonl")
 
 
-def test_a_failed_export_leaves_the_earlier_file_and_no_other(
-    store: MemoryStore, tmp_path: Path
-) -> None:
-    target = tmp_path / "out"
-    target.mkdir()
-    for destination in (target, tmp_path / "no" / "folder" / "x.jsonl"):
+def test_a_failed_export_leaves_no_file(store: MemoryStore, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for destination in (tmp_path / "no" / "folder" / "x.jsonl", tmp_path / "file" / "x.jsonl"):
         with pytest.raises(StoreUnwritable, match="failed"):
             store.export(destination)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["agent.mem", "out"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["agent.mem", "file"]
+
+
+def test_an_export_never_replaces_anything(store: MemoryStore, tmp_path: Path) -> None:
+    memory = store.add("tea")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for taken in ("folder", "file", "link", "agent.mem", "agent.mem/memstore.db"):
+        with pytest.raises(BadInput, match=f"{taken} exists already"):
+            store.export(tmp_path / taken)
+    assert (tmp_path / "file").read_text() == "mine"
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("agent.mem", "file", "folder", "link")
+    ]
+    with MemoryStore.open(store.path) as again:
+        assert again.get(memory.id) == memory
+
+
+def test_only_the_owner_may_read_an_export_or_a_backup(store: MemoryStore, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        store.export(tmp_path / "out.jsonl")
+        store.backup(tmp_path / "copy.mem")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "out.jsonl").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "copy.mem").stat().st_mode) == 0o700
+
+
+def test_an_export_and_a_backup_are_durable_in_their_folder_too(
+    store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "copies" / "one"
+    target.parent.mkdir()
+    synced: list[tuple[int, bool]] = []
+    fsync = os.fsync
+
+    def record(descriptor: int) -> None:
+        synced.append((os.fstat(descriptor).st_ino, target.exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    for copy in (store.export, store.backup):
+        copy(target)
+        assert synced[-1] == (target.parent.stat().st_ino, True)
+        target.rename(target.with_name(f"done by {copy.__name__}"))
+
+
+def test_what_an_update_of_a_long_text_left_in_the_history_can_be_imported(
+    store: MemoryStore, other: MemoryStore, tmp_path: Path
+) -> None:
+    memory = store.add("x " * 300_000)
+    store.update(memory.id, text="y " * 300_000)
+    store.export(tmp_path / "out.jsonl")
+    with other:
+        assert other.import_(tmp_path / "out.jsonl").added == 1
+        assert other.history(memory.id)[1].details == store.history(memory.id)[1].details
+
+
+def test_an_entity_with_a_long_name_can_be_imported(
+    store: MemoryStore, other: MemoryStore, tmp_path: Path
+) -> None:
+    memory = store.add(f"We met {'Abc' * 600} there.")
+    assert max(map(len, memory.entities)) > 1024
+    store.export(tmp_path / "out.jsonl")
+    with other:
+        other.import_(tmp_path / "out.jsonl")
+        assert other.get(memory.id) == memory
+        assert other.entities() == store.entities()
+
+
+def test_a_speaker_does_not_make_a_text_too_long_to_be_imported(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memstore.store.drafts.MAX_TEXT_CHARACTERS", 20)
+    with pytest.raises(BadInput, match="25 characters"):
+        store.add_many([{"text": "x" * 20, "speaker": "Ana"}])
+    [memory] = store.add_many([{"text": "x" * 15, "speaker": "Ana"}])
+    with pytest.raises(BadInput, match="25 characters"):
+        store.update(memory.id, text="y" * 20)
+
+
+def test_an_import_brings_back_what_was_forgotten(
+    store: MemoryStore, other: MemoryStore, tmp_path: Path
+) -> None:
+    _fill(store)
+    before = _all(store)
+    store.export(tmp_path / "out.jsonl")
+    one, two = before[1], before[-1]
+    store.query("turn 1", namespace="*")
+    history = {memory.id: store.history(memory.id) for memory in (one, two)}
+    store.forget([one.id, two.id])
+    report = store.import_(tmp_path / "out.jsonl")
+    assert (report.added, report.unchanged) == (2, 8)
+    assert {memory.id: memory for memory in _all(store)} == {memory.id: memory for memory in before}
+    for memory in (one, two):
+        events = store.history(memory.id)
+        assert events[: len(history[memory.id])] == history[memory.id]  # and none of them twice
+        assert [event.verb for event in events[len(history[memory.id]) :]] == ["forget", "import"]
+        assert memory in [hit.memory for hit in store.query(memory.text, namespace="*").hits]
+    assert store.stats().forgotten == 1
+    assert store.import_(tmp_path / "out.jsonl").added == 0
+    assert store.verify().clean
+    with other:  # and the history of another store is not lost
+        other.import_(tmp_path / "out.jsonl")
+        store.update(one.id, title="new title")
+        other.forget(one.id)
+        store.export(tmp_path / "newer.jsonl")
+        assert other.import_(tmp_path / "newer.jsonl").added == 1
+        assert other.get(one.id).title == "new title"
+        verbs = [event.verb for event in other.history(one.id)]
+        assert verbs.count("update") == 1
+        assert verbs[-1] == "import"
+        assert other.verify().clean
 
 
 def test_a_backup_is_a_whole_store_of_one_moment_while_others_write(

@@ -46,9 +46,11 @@ with MemoryStore.open(path) as store:
         result = "no error"
     except MemstoreError as error:
         result = type(error).__name__
+        message = str(error)
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     found = store.query("kept words").hits[0].memory.id == memory.id
-    print(json.dumps({"result": result, "acknowledged": acknowledged, "found": found}))
+    print(json.dumps({"result": result, "acknowledged": acknowledged, "found": found,
+                      "message": message}))
 """
 
 
@@ -80,6 +82,10 @@ def test_a_full_disk_is_a_typed_error_and_leaves_what_was_committed(
     answer = json.loads(output)
     assert answer["result"] == "StoreUnwritable"
     assert answer["found"]
+    assert "of this call" not in answer["message"]  # batches of it may be stored
+    assert ("transaction was not stored" in answer["message"]) is (
+        operation not in ("export", "backup")
+    )
     assert sorted(file.name for file in tmp_path.iterdir()) == files
     if operation != "ingest":
         assert fingerprint(path) == before
@@ -91,3 +97,43 @@ def test_a_full_disk_is_a_typed_error_and_leaves_what_was_committed(
             assert keys == ["kept", *(str(n) for n in range(answer["acknowledged"]))]
         assert again.get(kept.id) == kept
         assert again.add("space again").text == "space again"
+
+
+PURGE = """
+import resource, signal, sys
+from memstore import MemoryNotFound, MemoryStore, StoreUnwritable
+with MemoryStore.open(sys.argv[1]) as store:
+    memory = store.get_by_key("gone")
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
+    try:
+        store.forget(memory.id, purge=True)
+    except StoreUnwritable as error:
+        print(error)
+    try:
+        store.get(memory.id)
+    except MemoryNotFound:
+        print("gone")
+"""
+
+
+def test_a_purge_on_a_full_disk_says_so_and_not_that_someone_reads(
+    store: MemoryStore, child: Callable[..., subprocess.Popen[str]]
+) -> None:
+    gone = store.add("zebraquartz", key="gone")
+    store.add_many(f"word{n} " * 2500 for n in range(30))
+    path = store.path
+    store.close()
+    process = child(PURGE, path)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert "twice its size" in output
+    assert "run the same purge again" in output
+    assert "another process" not in output
+    assert "not stored" not in output
+    assert output.endswith("gone\n")
+    with MemoryStore.open(path) as again:
+        assert again.verify().clean
+        again.forget(gone.id, purge=True)
+        assert b"zebraquartz" not in (path / "memstore.db").read_bytes()

@@ -158,3 +158,26 @@ def test_neighbours_of_a_session_give_context_and_others_do_not(tmp_path: Path) 
             ).fetchall()
     direction = np.frombuffer(codes, dtype=np.int8).astype(np.float32)
     assert direction @ vectors[0] / np.linalg.norm(direction) > 0.999
+
+
+def test_a_memory_has_the_same_entities_in_any_batch_and_beside_any_namespace(tmp_path):
+    items = [
+        {"text": "Falkirk and Quibbleton met.", "key": "a"},
+        {"text": "they saw a falkirk and a quibbleton", "key": "b", "namespace": "other"},
+        {"text": "Hi Melanie!", "key": "c", "session": "s", "speaker": "Caroline"},
+        {"text": "Hi Caroline!", "key": "d", "session": "s", "speaker": "Melanie"},
+    ]
+    found = []
+    for size in (1, 2, 10):
+        with MemoryStore.open(tmp_path / f"{size}.mem", encoder="hashed") as store:
+            store.ingest(items, batch_size=size)
+            memories = store.list(namespace="*").memories
+            found.append({memory.key: memory.entities for memory in memories})
+    assert found[0] == found[1] == found[2]
+    assert found[0]["a"] == ("Falkirk", "Quibbleton")
+    assert found[0]["d"] == ("Melanie",)
+
+
+def test_a_repeated_line_counts_as_unchanged(store):
+    report = store.ingest([{"id": "a", "text": "same"}, {"id": "a", "text": "same"}])
+    assert (report.added, report.unchanged, report.errors) == (1, 1, ())

@@ -119,3 +119,21 @@ def test_an_empty_file_or_folder_of_lines_adds_nothing(store: MemoryStore, tmp_p
     for source in (tmp_path / "empty.jsonl", tmp_path / "folder", []):
         report = store.ingest(source)
         assert (report.added, report.unchanged, report.errors) == (0, 0, ())
+
+
+def test_hidden_files_and_folders_are_passed_over(store: MemoryStore, tmp_path: Path) -> None:
+    (tmp_path / "notes" / ".git").mkdir(parents=True)
+    (tmp_path / "notes" / ".git" / "description.txt").write_text("no memory")
+    (tmp_path / "notes" / ".draft.md").write_text("no memory either")
+    (tmp_path / "notes" / "kept.md").write_text("A memory.")
+    assert store.ingest(tmp_path / "notes").added == 1
+    assert store.list().memories[0].text == "A memory."
+
+
+def test_one_path_that_does_not_exist_stops_a_list_before_anything_is_stored(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("A memory.")
+    with pytest.raises(BadInput, match=r"nosuch\.txt does not exist"):
+        store.ingest([tmp_path / "a.txt", tmp_path / "nosuch.txt"])
+    assert store.list().memories == ()

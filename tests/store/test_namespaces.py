@@ -131,3 +131,13 @@ def test_all_namespaces_can_be_read_but_not_written_at_once(store: MemoryStore) 
         store.add("x", namespace="*")
     with pytest.raises(BadInput, match="not a path"):
         store.get_by_key("x", namespace="*")
+
+
+def test_an_entity_is_spelled_as_its_own_namespace_spells_it(store):
+    store.add("one", namespace="secret", entities=["ACME (codename Zeus)"])
+    memory = store.add("two", namespace="open", entities=["Acme (Codename Zeus)"])
+    assert memory.entities == ("Acme (Codename Zeus)",)
+    (listed,) = store.entities(namespace="open")
+    assert (listed.name, listed.memories) == ("Acme (Codename Zeus)", 1)
+    result = store.query("acme codename zeus", namespace="open", explain=True)
+    assert "ACME" not in str(result)

@@ -239,3 +239,27 @@ def test_an_empty_store_answers_with_nothing(store: MemoryStore) -> None:
     assert result.hits == ()
     assert result.suppressed == ()
     assert result.render() == ""
+
+
+def test_a_part_is_its_value_times_its_weight_below_the_cap(tmp_path):
+    with MemoryStore.open(tmp_path / "parts.mem") as store:
+        store.add("Ana moved to Lisbon.", confidence=9, importance=0.5)
+        store.add("Bruno plays chess.")
+        hit = store.query("where does Ana live?", explain=True, weights={"cap": 1000.0}).hits[0]
+    components = {part.name: part for part in hit.parts if part.name != "semantic"}
+    assert {"trust", "entity", "importance", "currency"} == set(components)
+    for part in components.values():
+        assert part.nats == pytest.approx(part.value * part.weight, rel=1e-4)
+    assert components["importance"].value == 0.5
+
+
+def test_ties_are_broken_alike_by_a_store_long_open_and_one_just_opened(tmp_path):
+    settings = {"candidates": 1}
+    with MemoryStore.open(tmp_path / "ties.mem", encoder="hashed", settings=settings) as store:
+        ids = [store.add("The same words.", key=f"k{n}").id for n in range(6)]
+        store.query("same words")
+        store.update(ids[2], metadata={"n": 1})
+        asked = {"limit": 1, "now": "2030-01-01T00:00:00Z"}
+        long_open = store.query("same words", **asked).hits
+    with MemoryStore.open(tmp_path / "ties.mem", settings=settings) as store:
+        assert store.query("same words", **asked).hits == long_open

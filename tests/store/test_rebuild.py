@@ -55,6 +55,67 @@ def test_a_rebuild_with_the_own_encoder_replaces_damaged_vectors(
         assert other.verify().clean
 
 
+def test_a_rebuild_without_an_encoder_keeps_the_one_in_use(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    used: list[int] = []
+
+    class Counting(HashedEncoder):
+        def encode_documents(self, documents: Any, **options: Any) -> Any:
+            used.append(len(documents))
+            return super().encode_documents(documents, **options)
+
+    with MemoryStore.open(tmp_path / "other.mem", encoder=Counting(dim=48)) as other:
+        _fill(other)
+        before = other._opened.identity
+        used.clear()
+        assert other.rebuild() == 19
+        assert used == [19]
+        assert other._opened.identity == before
+    with MemoryStore.open(tmp_path / "other.mem") as other:  # its name alone makes another width
+        with pytest.raises(EncoderMismatch, match="rebuild --encoder hashed"):
+            other.rebuild()
+        assert other._opened.identity == before
+        assert other.rebuild(encoder="hashed") == 19
+
+
+def test_a_handle_of_the_old_encoder_does_not_rebuild_back_to_it(
+    store: MemoryStore, fingerprint: Callable[[Path], str]
+) -> None:
+    _fill(store)
+    store.query("word1")
+    with MemoryStore.open(store.path) as other:
+        other.rebuild(encoder=WIDER)
+        before = fingerprint(store.path)
+        with pytest.raises(EncoderMismatch, match="re-encoded"):
+            store.rebuild()
+        assert fingerprint(store.path) == before
+
+
+def test_a_rebuild_reads_the_same_session_context_as_storing_did(
+    store_path: Path, sql: Callable[..., list[tuple[Any, ...]]]
+) -> None:
+    read: dict[str, tuple[str, ...]] = {}
+
+    class Reading(HashedEncoder):
+        def encode_documents(self, documents: Any, **options: Any) -> Any:
+            read.update((item.text, item.context) for item in documents)
+            return super().encode_documents(documents, **options)
+
+    with MemoryStore.open(store_path, encoder=Reading()) as store:
+        for n in range(12):
+            store.add(
+                f"word{n}",
+                session=None if n % 4 == 3 else f"s{n % 2}",
+                namespace="a" if n % 3 else "b",
+            )
+        stored = dict(read)
+        assert any(stored.values())
+        read.clear()
+        store.rebuild()
+        assert read == stored
+
+
 def test_the_named_default_encoder_replaces_another_one_by_its_name(store: MemoryStore) -> None:
     store.add("Ana moved to Lisbon.")
     store.add("The dentist called.")
@@ -93,8 +154,9 @@ def test_a_handle_of_the_old_encoder_neither_reads_nor_writes_after_a_rebuild(
             lambda: store.update(memory.id, text="changed words"),
             lambda: store.import_(path),
         ):
-            with pytest.raises(EncoderMismatch, match="re-encoded"):
+            with pytest.raises(EncoderMismatch, match="re-encoded") as error:
                 call()
+            assert "stored" not in str(error.value)  # it may be a read, or a later batch
         assert fingerprint(store.path) == before
         assert store.get(memory.id) == memory  # what needs no vectors still works
         assert len(other.query("word1", limit=50).hits) == 19

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from memstore import IndexDamaged, MemoryStore
+from memstore.encoders.hashed import HashedEncoder
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 
@@ -42,10 +43,10 @@ DAMAGE = {
     "VALUES (999, 0, 0, 4)",
     "vectors without their passage": "INSERT INTO hot_vector SELECT 999, tokens, codes, scales, "
     "checksum FROM hot_vector LIMIT 1",
-    "link without its memory": "INSERT INTO memory_entity SELECT 999, id, 'given' FROM entity "
+    "link without its memory": "INSERT INTO memory_entity SELECT 999, id, 'given', 'X' FROM entity "
     "LIMIT 1",
-    "link without its entity": "INSERT INTO memory_entity SELECT row, 999, 'given' FROM memory "
-    "WHERE key = 'short'",
+    "link without its entity": "INSERT INTO memory_entity SELECT row, 999, 'given', 'X' "
+    "FROM memory WHERE key = 'short'",
     "wrong entity count": "UPDATE entity_count SET memories = memories + 1",
     "missing entity count": "DELETE FROM entity_count",
 }
@@ -112,6 +113,52 @@ def test_a_repair_leaves_texts_ids_and_history_alone(filled: MemoryStore, sql: S
     assert verbs == ["add", "repair"]
 
 
+class Meddling(HashedEncoder):
+    """Lets something happen between the reading of the texts and the storing of the vectors."""
+
+    def __init__(self, meddle: Callable[[], object]) -> None:
+        super().__init__()
+        self.meddle = meddle
+
+    def encode_documents(self, documents: Any, **options: Any) -> Any:
+        self.meddle()
+        return super().encode_documents(documents, **options)
+
+
+@pytest.mark.parametrize("change", ["metadata", "text", "forget", "purge"])
+def test_what_is_changed_during_a_repair_ends_with_the_passages_it_should_have(
+    filled: MemoryStore, sql: Sql, change: str
+) -> None:
+    memory = filled.update(filled.get_by_key("short").id, entities=[])  # forget unlinks none
+    calls: dict[str, Callable[[], object]] = {
+        "metadata": lambda: filled.update(memory.id, metadata={"a": 1}),
+        "text": lambda: filled.update(memory.id, text="tea cup"),
+        "forget": lambda: filled.forget(memory.id),
+        "purge": lambda: filled.forget(memory.id, purge=True),
+    }
+    sql(filled.path, DAMAGE["empty span"])
+    with MemoryStore.open(filled.path, encoder=Meddling(calls[change])) as store:
+        assert store.verify(repair=True).clean
+    assert filled.verify().findings == ()
+
+
+def test_only_what_was_repaired_is_called_repaired(filled: MemoryStore, sql: Sql) -> None:
+    rewrite = "UPDATE memory SET text = 'another text' WHERE key = 'short'"
+    sql(filled.path, "DELETE FROM hot_vector")
+    sql(filled.path, "INSERT INTO event SELECT 999, 'x', 'add', 999, NULL, 0, 0, '{}', NULL")
+    meddling = Meddling(lambda: sql(filled.path, rewrite))
+    with MemoryStore.open(filled.path, encoder=meddling) as store:
+        findings = store.verify(repair=True).findings
+        short = store.get_by_key("short").id
+        state = {item.message: item.repaired for item in findings if item.code == "passages"}
+        assert len(state) == 3
+        assert all(repaired is (short not in message) for message, repaired in state.items())
+        assert [item.repaired for item in findings if item.code == "foreign_key"] == [False]
+        store.verify(repair=True)
+        left = store.verify().findings
+        assert [item.code for item in left] == ["foreign_key"]
+
+
 @pytest.mark.parametrize("table", ["memory", "passage", "memory_entity", "event"])
 def test_a_database_with_damaged_pages_is_reported_not_raised(
     filled: MemoryStore, sql: Sql, table: str
@@ -127,3 +174,9 @@ def test_a_database_with_damaged_pages_is_reported_not_raised(
         report = store.verify()
         assert not report.clean
         assert report.findings[0].code == "sqlite"
+
+
+def test_metadata_that_is_no_json_any_more_is_named_and_never_a_traceback(filled, sql):
+    sql(filled.path, "UPDATE memory SET metadata = 'xx' || substr(metadata, 3) WHERE row = 1")
+    with pytest.raises(IndexDamaged, match="is no JSON any more"):
+        filled.list()
