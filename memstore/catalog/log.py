@@ -116,6 +116,12 @@ def read_setting(connection: Connection, name: str) -> Any:
     return None if value is None else json.loads(value)
 
 
+def read_setting_part(connection: Connection, name: str, path: str) -> Any:
+    """Return a number or string inside a setting's value, by its JSON path."""
+    part = func.json_extract(setting.c.value, path)
+    return connection.scalar(select(part).where(setting.c.name == name))
+
+
 def write_setting(connection: Connection, name: str, value: Any) -> None:
     """Write a setting; the value must be JSON."""
     statement = upsert(setting).values(name=name, value=json.dumps(value, ensure_ascii=False))

@@ -125,20 +125,15 @@ def _prepare(opened: OpenStore, drafts: Sequence[Draft], holding_at: int | None)
     """Return position → everything to be stored, for the drafts that are not there yet."""
     opened.check_writable()
     check_distinct_keys(drafts)
-    with reading(opened.engine, opened.path) as connection:
-        paths = {draft.namespace for draft in drafts}
-        namespaces = {path: memories.find_namespace(connection, path) for path in paths}
-        # the second of two equal drafts is not new either: how an ingest is cut into batches
-        # must not decide what counts as context
-        first: dict[tuple[str, str], int] = {}
-        new = {
-            position: draft
-            for position, draft in enumerate(drafts)
-            if first.setdefault((draft.namespace, draft.content_hash), position) == position
-            and _unchanged(connection, namespaces[draft.namespace], draft, holding_at) is None
-        }
-        contexts = _session_contexts(connection, new, namespaces, opened.settings.session_context)
-        participants = _participants(connection, new, namespaces)
+    if len(drafts) == 1 and drafts[0].session is None:
+        # A lone memory is mostly new: whether it is there already is asked when it is stored.
+        # Asking here too costs a millisecond each time, to save encoding now and then.
+        new = {0: drafts[0]}
+        contexts: dict[int, tuple[str, ...]] = {0: ()}
+        participants = {0: _own_name(drafts[0])}
+    else:
+        with reading(opened.engine, opened.path) as connection:
+            new, contexts, participants = _look_up(opened, connection, drafts, holding_at)
     if not new:
         return _Ready({}, None, holding_at)
     encoder = opened.encoder
@@ -165,6 +160,31 @@ def _prepare(opened: OpenStore, drafts: Sequence[Draft], holding_at: int | None)
         for (position, draft), passage_vectors in zip(new.items(), encoded, strict=True)
     }
     return _Ready(prepared, encoder, holding_at)
+
+
+def _look_up(
+    opened: OpenStore, connection: Connection, drafts: Sequence[Draft], holding_at: int | None
+) -> tuple[dict[int, Draft], dict[int, tuple[str, ...]], dict[int, frozenset[str]]]:
+    """Return, by position, the drafts that are not there yet, what precedes each in its session,
+    and who has spoken there.
+    """
+    paths = {draft.namespace for draft in drafts}
+    namespaces = {path: memories.find_namespace(connection, path) for path in paths}
+    # the second of two equal drafts is not new either: how an ingest is cut into batches
+    # must not decide what counts as context
+    first: dict[tuple[str, str], int] = {}
+    new = {
+        position: draft
+        for position, draft in enumerate(drafts)
+        if first.setdefault((draft.namespace, draft.content_hash), position) == position
+        and _unchanged(connection, namespaces[draft.namespace], draft, holding_at) is None
+    }
+    contexts = _session_contexts(connection, new, namespaces, opened.settings.session_context)
+    return new, contexts, _participants(connection, new, namespaces)
+
+
+def _own_name(draft: Draft) -> frozenset[str]:
+    return frozenset(() if draft.speaker is None else (draft.speaker,))
 
 
 def _session_contexts(
@@ -201,7 +221,7 @@ def _participants(
     speakers: dict[tuple[str, str], frozenset[str]] = {}
     found: dict[int, frozenset[str]] = {}
     for position, draft in drafts.items():
-        own = frozenset(() if draft.speaker is None else (draft.speaker,))
+        own = _own_name(draft)
         if draft.session is None:
             found[position] = own
             continue

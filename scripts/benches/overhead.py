@@ -1,4 +1,5 @@
-"""What the store costs on top of encoding: of an ingest as a ratio, of an `add` in milliseconds.
+"""What the store costs on top of encoding: of an ingest as a ratio, of an `add` in milliseconds;
+and the hot tier's search against numpy's.
 
 Encoding and entity extraction are timed inside the very ingest and `add` that are measured, by a
 stopwatch around the store's own encoder and extractor, so both sides share one run and its noise.
@@ -12,6 +13,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import hot_search
 
 from memstore import MemoryStore
 from memstore.encoders import open_encoder
@@ -97,6 +100,9 @@ def main() -> None:
                 }
             )
         )
+
+    for result in hot_search.comparisons(threads=1, rounds=21):
+        print(json.dumps(result))
 
 
 def encoder_warm_up() -> list[Any]:
