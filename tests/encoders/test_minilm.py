@@ -125,6 +125,20 @@ class TestTwoImplementations:
         with pytest.raises(EncoderUnavailable, match="device 'nonsense' cannot be used"):
             choose_device("nonsense")
 
+    def test_an_ingest_in_small_batches_comes_to_use_torch_and_single_adds_never_do(self) -> None:
+        program = f"""
+import sys
+from memstore.encoders import DocumentText, open_encoder
+encoder = open_encoder("minilm", device="cpu")
+for _ in range(40):
+    encoder.encode_documents([DocumentText("Ana lives in Lisbon and Bruno in Rome. " * 20)])
+assert "torch" not in sys.modules
+for batch in range({TORCH_TOKENS} // 1000 + 1):
+    encoder.encode_documents([DocumentText("Ana lives in Lisbon. " * 20)] * 12)
+assert "torch" in sys.modules
+"""
+        subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=120)
+
 
 class TestColdStart:
     """A query must not wait for imports that it does not need."""
