@@ -2,6 +2,10 @@
 
 import importlib.util
 import json
+import re
+import shlex
+import subprocess
+import sys
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -94,3 +98,22 @@ def test_facts_that_ended_are_found_only_as_of_their_time(store):
     assert all(item.memory.id not in {hit.memory.id for hit in now.hits} for item in ended)
     then = store.query(question, as_of="2025-03-01T12:00:00Z")
     assert any("Lindenallee" in hit.memory.text for hit in then.hits)
+
+
+def test_the_readme_shows_what_the_demo_answers(store):
+    readme = (YEAR.parents[1] / "README.md").read_text(encoding="utf-8")
+    block = re.search(r"```console\n(\$ memstore --store demo\.mem.*?)```", readme, re.DOTALL)
+    assert block is not None
+    shown = re.findall(r"^\$ (memstore|python \S+) (.*)\n((?:(?!\$).*\n)*)", block[1], re.MULTILINE)
+    assert [program for program, _, _ in shown] == [
+        *("memstore", "memstore"),
+        "python examples/year/ask_all.py",
+    ]
+    for program, arguments, expected in shown:
+        command = [sys.executable, "-m", "memstore"]
+        if program != "memstore":
+            command = [sys.executable, str(YEAR / "ask_all.py")]
+        words = [word.replace("demo.mem", str(store.path)) for word in shlex.split(arguments)]
+        done = subprocess.run([*command, *words], capture_output=True, text=True, check=True)
+        printed = [line.rstrip() for line in (done.stdout + done.stderr).splitlines()]
+        assert printed == [line for line in expected.splitlines() if line]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -249,3 +253,42 @@ def test_a_newer_schema_is_named_even_if_its_tables_are_others(tmp_path):
         database.commit()
     with pytest.raises(SchemaTooNew, match="0099"):
         MemoryStore.open(path)
+
+
+READ_AS_NOBODY = """
+import os, sys
+from memstore import MemoryStore, StoreUnwritable
+
+def read():
+    with MemoryStore.open(sys.argv[1], read_only=True) as store:
+        return store.query("Lisbon").hits[0].memory.text, store.verify().clean
+
+read()  # whatever is imported on first use: the other user may not read this Python installation
+os.setgid(65534); os.setuid(65534)
+try:
+    MemoryStore.open(sys.argv[1]).add("not allowed")
+    raise SystemExit("written")
+except StoreUnwritable:
+    print(*read())
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user who may not write")
+def test_a_store_one_may_read_but_not_write_can_be_read():
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # pytest's own folders are private
+        os.chmod(folder, 0o755)
+        path = Path(folder) / "agent.mem"
+        with MemoryStore.open(path, encoder="hashed") as store:
+            store.add("Ana moved to Lisbon.")
+        path.chmod(0o755)
+        (path / "memstore.db").chmod(0o644)
+        environment = {**os.environ, "HOME": "/nonexistent"}
+        done = subprocess.run(
+            [sys.executable, "-c", READ_AS_NOBODY, path],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=False,
+            cwd="/",
+        )
+        assert done.stdout == "Ana moved to Lisbon. True\n", done.stderr
