@@ -70,7 +70,7 @@ def query(
     as_jsonl: bool,
     **options: Any,
 ) -> None:
-    """Ask the store. With --queries, one JSON line per query is printed."""
+    """Ask the store. With --queries, one JSON line per query is printed, or --json of them all."""
     if (text is None) == (queries is None):
         raise click.UsageError("Give a TEXT to ask for, or --queries FILE.jsonl.")
     place = zone(timezone) if timezone else None
@@ -78,7 +78,7 @@ def query(
         options[name] = _time(options[name], name, place)
     store = open_to_read(ctx)
     if queries is not None:
-        _answer_file(ctx, store, queries, options, place)
+        _answer_file(ctx, store, queries, options, place, as_json=as_json)
         return
     assert text is not None
     result = store.query(text, **options)
@@ -110,17 +110,30 @@ class _Line:
 
 
 def _answer_file(
-    ctx: click.Context, store: MemoryStore, path: Path, options: dict[str, Any], place: Any
+    ctx: click.Context,
+    store: MemoryStore,
+    path: Path,
+    options: dict[str, Any],
+    place: Any,
+    *,
+    as_json: bool,
 ) -> None:
+    document = []
     store.query_many([], **options)  # what is wrong with the command line is not said per line
     failed = False
     for window in _windows(_read_queries(path, place)):
         for item, result in zip(window, _answers(store, window, options), strict=True):
             if isinstance(item, _Line) and not isinstance(result, BadInput):
-                output.print_jsonl([_answer(item.id, result)])
+                answer = _answer(item.id, result)
+                if as_json:
+                    document.append(answer)
+                else:
+                    output.print_jsonl([answer])
             else:
                 failed = True
                 output.note(f"Error: {result}")
+    if as_json:
+        output.print_json(document)
     if failed:
         ctx.exit(1)
 

@@ -117,6 +117,8 @@ def ingest(
         f"{report.added} added, {report.unchanged} unchanged, {report.superseded} superseded, "
         f"{len(report.errors)} errors, in {report.seconds:.1f} s"
     )
+    if not (report.added or report.unchanged or report.errors):
+        output.note("Nothing was found to store: .jsonl, .txt and .md files are read.")
     if report.errors:
         ctx.exit(1)
 

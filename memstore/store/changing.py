@@ -216,6 +216,11 @@ def forget(
         opened.check_writable()
     if (ids is None) == (where is None):
         raise BadInput("Say which memories to forget: either ids or where={...}.")
+    if where is not None and not where:
+        raise BadInput(
+            f"An empty filter would forget all of namespace {namespace!r}. If that is meant: "
+            "where={'recorded_at': {'exists': True}}."
+        )
     wanted = None if ids is None else _checked_ids(ids)
     condition = compile_filter(where, canonical=canonical) if wanted is None else None
     transaction = reading if dry_run else writing

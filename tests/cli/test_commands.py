@@ -280,3 +280,10 @@ def test_the_documented_help_is_the_help():
     )
     written = (root / "docs" / "cli.md").read_text(encoding="utf-8")
     assert done.stdout == written, "run: .venv/bin/python scripts/cli_docs > docs/cli.md"
+
+
+def test_a_folder_with_nothing_to_read_says_what_is_read(shell):
+    (shell.folder / "empty").mkdir()
+    done = shell.run("ingest", "empty")
+    assert done.returncode == 0
+    assert ".jsonl, .txt and .md files are read" in done.stderr

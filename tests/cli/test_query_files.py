@@ -109,3 +109,10 @@ def test_every_namespace_is_one_that_a_line_may_ask_for(shell):
         store.add("Lisbon is sunny.", namespace="team", key="sun")
     _, answers = answer(shell, '{"id": "a", "text": "Lisbon", "namespace": "*"}')
     assert set(answers["a"]) == {"sun", "ana.city", "bruno.chess"}
+
+
+def test_the_answers_to_a_file_as_json_are_one_document(shell):
+    (shell.folder / "q.jsonl").write_text('{"id": "a", "text": "Lisbon"}\n{"text": "chess"}\n')
+    answers = shell.json("query", "--queries", "q.jsonl", "-k", "1")
+    assert [answer["query_id"] for answer in answers] == ["a", "2"]
+    assert [answer["hits"][0]["key"] for answer in answers] == ["ana.city", "bruno.chess"]

@@ -85,7 +85,7 @@ def test_a_dry_run_says_which_and_changes_nothing(
     assert store.forget(memories[0].id, dry_run=True).ids == (memories[0].id,)
     assert fingerprint(store.path) == before
     with MemoryStore.open(store.path, read_only=True) as reader:
-        assert len(reader.forget(where={}, dry_run=True).ids) == 3
+        assert len(reader.forget(where={"recorded_at": {"exists": True}}, dry_run=True).ids) == 3
 
 
 def test_one_unknown_id_keeps_all_of_them(
@@ -187,3 +187,10 @@ def test_a_purge_that_readers_hold_up_says_so_and_can_be_repeated(store_path: Pa
             reader.execute("ROLLBACK")
         store.forget(memory.id, purge=True)
         assert _words_on_disk(store_path) == set()
+
+
+def test_an_empty_filter_forgets_nothing_and_says_how_to_forget_all(store):
+    store.add("Ana moved to Lisbon.")
+    with pytest.raises(BadInput, match="empty filter"):
+        store.forget(where={})
+    assert len(store.forget(where={"recorded_at": {"exists": True}}).ids) == 1
