@@ -1,9 +1,11 @@
 """The store: everything the package does, behind `MemoryStore`.
 
-`memory_store` is the facade. Behind it, by question: `opening` which store and encoder, `drafts`
-what is acceptable, `writing` how memories get in, `ingesting` from files, `changing` update and
-forget, `searching` how queries are answered, `snapshot` what is kept in memory, `checking` whether
-all is well, `copying` backup, export and import, `rebuilding` a change of encoder.
+`memory_store` is the facade. Behind it, by question: `opening` which store, `identity` whose
+vectors, `drafts` what is acceptable as a memory, `encoding` what of it becomes vectors, `writing`
+how memories get in, `ingesting` from files, `changing` update and forget, `requests` what is
+acceptable as a query, `searching` how it is answered, `hits` how the answers are scored and
+explained, `snapshot` what is kept in memory, `checking` whether all is well, `counting` how much
+there is, `copying` backup, export and import, `rebuilding` a change of encoder.
 """
 
 from memstore.store.memory_store import MemoryStore

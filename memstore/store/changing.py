@@ -18,8 +18,8 @@ from memstore.catalog.tables import namespace as namespaces
 from memstore.entities import canonical, lowercase_words, memory_entities
 from memstore.errors import BadInput, MemoryNotFound, StoreLocked, StoreUnwritable
 from memstore.store import drafts
+from memstore.store.encoding import Written, encode
 from memstore.store.opening import OpenStore
-from memstore.store.writing import Written, encode
 from memstore.types import ForgetReport, Memory
 
 # what `update` may change: name → check, and the columns it decides

@@ -21,8 +21,8 @@ from memstore.catalog.tables import (
     passage,
 )
 from memstore.errors import IndexDamaged
+from memstore.store.encoding import Written, encode
 from memstore.store.opening import OpenStore
-from memstore.store.writing import Written, encode
 from memstore.types import Finding, VerifyReport
 
 # tables whose rows are worth nothing without their parents

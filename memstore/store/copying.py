@@ -24,8 +24,8 @@ from memstore.catalog.tables import SCHEMA_VERSION, memory, source
 from memstore.entities import EntityLink
 from memstore.errors import BadInput, StoreUnwritable
 from memstore.store import drafts
+from memstore.store.encoding import Written, encode
 from memstore.store.opening import OpenStore
-from memstore.store.writing import Written, encode
 from memstore.times import from_microseconds, iso
 from memstore.types import Event, ImportReport
 

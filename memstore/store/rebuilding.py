@@ -13,9 +13,9 @@ from memstore.catalog.tables import memory
 from memstore.catalog.vectors import PassageVectors
 from memstore.encoders import Encoder
 from memstore.errors import StoreLocked
+from memstore.store.encoding import Written, encode
 from memstore.store.identity import write_identity
 from memstore.store.opening import OpenStore
-from memstore.store.writing import Written, encode
 
 _BATCH = 256
 
