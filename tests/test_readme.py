@@ -15,34 +15,27 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
+def run(program: str, folder: Path) -> str:
+    """Run a program in a process of its own; returns what it printed."""
+    command = [sys.executable, "-W", "error", "-c", program]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_the_python_example_runs_as_it_stands(tmp_path):
     examples = blocks("python")
     assert examples
-    for example in examples:
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", example],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-    assert "semantic: MaxSim" in done.stdout
-    assert "Bruno is allergic to peanuts." in done.stdout
+    printed = "".join(run(example, tmp_path) for example in examples)
+    assert "semantic: MaxSim" in printed
+    assert "Bruno is allergic to peanuts." in printed
 
 
 def test_the_page_about_the_store_runs_from_top_to_bottom(tmp_path):
     page = (ROOT / "docs" / "store.md").read_text(encoding="utf-8")
     program = "".join(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL))
     assert program.count("assert") >= 8
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    run(program, tmp_path)
 
 
 def test_every_memstore_command_of_the_readme_exists_with_its_options():
