@@ -32,11 +32,14 @@ if TYPE_CHECKING:
     from memstore.settings import Settings
     from memstore.store import MemoryStore
     from memstore.types import (
+        CompactReport,
         Entity,
         Event,
+        ExportIndexReport,
         Finding,
         ForgetReport,
         Hit,
+        ImportIndexReport,
         ImportReport,
         IngestReport,
         LineError,
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
         QueryResult,
         Stats,
         Suppressed,
+        TokenMatch,
         VerifyReport,
     )
 
@@ -57,11 +61,14 @@ _HOMES = {
     "memstore.store": ("MemoryStore",),
     "memstore.settings": ("Settings",),
     "memstore.types": (
+        "CompactReport",
         "Entity",
         "Event",
+        "ExportIndexReport",
         "Finding",
         "ForgetReport",
         "Hit",
+        "ImportIndexReport",
         "ImportReport",
         "IngestReport",
         "LineError",
@@ -73,6 +80,7 @@ _HOMES = {
         "QueryResult",
         "Stats",
         "Suppressed",
+        "TokenMatch",
         "VerifyReport",
     ),
     "memstore.errors": (
@@ -94,13 +102,16 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "BadInput",
+    "CompactReport",
     "EncoderMismatch",
     "EncoderUnavailable",
     "Entity",
     "Event",
+    "ExportIndexReport",
     "Finding",
     "ForgetReport",
     "Hit",
+    "ImportIndexReport",
     "ImportReport",
     "IndexDamaged",
     "IngestReport",
@@ -123,6 +134,7 @@ __all__ = [
     "StoreNotFound",
     "StoreUnwritable",
     "Suppressed",
+    "TokenMatch",
     "VerifyReport",
     "__version__",
 ]

@@ -40,3 +40,23 @@ class Settings:
 
     candidates: int = 100
     """Memories that enter the cognitive pass per query (at least four times the limit)."""
+
+    hot_tokens: int = 131_072
+    """Token vectors beyond which the hot tier is sealed: 17 MB, searched exactly in some 3 ms."""
+
+    residual_bits: int = 4
+    """Bits per dimension of sealed vectors, 1, 2, 4 or 8, when a codec is trained: 4 keep 97 of 100
+    best passages of exact search, 2 keep 92 at about half the size."""
+
+    threads: int = 2
+    """Queries of one `query_many` that are searched at the same time; results are the same."""
+
+    exact: int | None = None
+    """Sealed passages scored exactly per query; by default chosen from the limit."""
+
+    exhaustive: int | None = None
+    """Allowed sealed passages up to which all are ranked by their centroids, before the exact
+    scores; beyond it inverted lists choose them. By default chosen by measurement."""
+
+    nprobe: int | None = None
+    """Centroids per query token whose inverted lists are read; by default chosen by size."""

@@ -90,11 +90,29 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenMatch:
+    """A token of the query and the token of the passage that is most similar to it.
+
+    `passage_token == memory.text[start:end]`; where `start` and `end` are None, it is a token of
+    the title in front of the passage, or a marker such as '[CLS]'. `similarity` is the dot product
+    of their vectors, at most 1. `weight` is the query token's share in the passage's MaxSim, 0 to
+    1: over all matches of a hit the weights sum to 1, and weight times similarity to MaxSim.
+    """
+
+    query_token: str
+    passage_token: str
+    start: int | None
+    end: int | None
+    similarity: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
     """One answer. `score` is log-odds in nats when the encoder is calibrated, else raw MaxSim.
 
-    `probability` is None for an uncalibrated encoder. `parts` sum to `score`; they are empty
-    unless the query asked to explain.
+    `probability` is None for an uncalibrated encoder. `parts` sum to `score`; `token_matches` has
+    one per token of the query, in its order. Both are empty unless the query asked to explain.
     """
 
     rank: int
@@ -103,6 +121,7 @@ class Hit:
     memory: Memory
     passage: Passage
     parts: tuple[Part, ...] = ()
+    token_matches: tuple[TokenMatch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +139,9 @@ class QueryResult:
 
     `known_at` is None when everything recorded so far counts. `took` is seconds per stage.
     `suppressed` is filled when the query asked to explain. `flags` name what the caller should
-    know: `query_truncated`, `uncalibrated`, `semantic_degenerate`, `clock_skew`.
+    know: `query_truncated`, `uncalibrated`, `semantic_degenerate`, `clock_skew`, and
+    `token_matches_unavailable` (a hit's stored vectors are not those that the encoder makes of its
+    text now, so which tokens they stand for is unknown: such a hit has none).
     """
 
     query: str
@@ -227,6 +248,21 @@ class VerifyReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CompactReport:
+    """What sealing and merging did.
+
+    `sealed` counts hot passages that are compressed now, `merged` segments that went into others,
+    `dropped` deleted passages whose vectors are gone; `trained` says whether the codec is new.
+    """
+
+    sealed: int
+    merged: int
+    dropped: int
+    trained: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImportReport:
     """What an import did; `unchanged` were there already under the same id.
 
@@ -235,6 +271,35 @@ class ImportReport:
 
     added: int
     unchanged: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportIndexReport:
+    """What an import of an index folder did.
+
+    `unchanged` memories were there already; `skipped` passages are deleted there or have no text.
+    `vectors` counts the token vectors that were adopted.
+    """
+
+    added: int
+    unchanged: int
+    skipped: int
+    vectors: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportIndexReport:
+    """What an export to an index folder wrote; `vectors` counts token vectors.
+
+    `encoded` of the passages were not sealed yet: their vectors were compressed for the export.
+    """
+
+    memories: int
+    passages: int
+    vectors: int
+    encoded: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

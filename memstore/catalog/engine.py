@@ -13,6 +13,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -96,6 +97,33 @@ def writing(engine: Engine, store: Path) -> Iterator[Connection]:
         exclusive = connection.execution_options(begin="BEGIN IMMEDIATE")
         with exclusive.begin(), holding(store):
             yield exclusive
+
+
+def rewrite(engine: Engine, store: Path, consequence: str = "") -> bool:
+    """Write the database anew without free pages, and empty the write-ahead log.
+
+    Args:
+        consequence: a sentence on what it means if that fails, and a space.
+
+    Returns:
+        Whether that was all: a reader keeps old pages in the log.
+
+    Raises:
+        StoreLocked: another process writes.
+        StoreUnwritable: there is not up to twice its size in free space.
+    """
+    with named_errors(store, consequence), closing(engine.raw_connection()) as raw, holding(store):
+        driver = raw.driver_connection
+        assert driver is not None
+        driver.execute("VACUUM")
+        return not driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+
+
+def free_share(connection: Connection) -> float:
+    """Return how much of the database is free pages, from 0 to 1."""
+    free = connection.exec_driver_sql("PRAGMA freelist_count").scalar()
+    pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+    return (free or 0) / max(pages or 1, 1)
 
 
 @contextlib.contextmanager

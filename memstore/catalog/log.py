@@ -15,6 +15,7 @@ from memstore.times import from_microseconds, to_microseconds
 from memstore.types import Event
 
 STORE = ""  # the memory_id of events about the whole store
+SEAL = "seal"  # the store's event that moves passages between segments and changes no memory
 
 
 def append_event(
@@ -47,12 +48,16 @@ def last_event(connection: Connection) -> int:
     return int(connection.scalar(select(func.max(event.c.id))) or 0)
 
 
-def changed_since(connection: Connection, event_id: int) -> list[str]:
-    """Return the distinct ids named by events after `event_id`, in order of first mention."""
-    rows = connection.scalars(
-        select(event.c.memory_id).where(event.c.id > event_id).order_by(event.c.id)
-    )
-    return list(dict.fromkeys(rows))
+def changed_since(connection: Connection, event_id: int, *, but: str | None = None) -> list[str]:
+    """Return the distinct ids named by events after `event_id`, in order of first mention.
+
+    Args:
+        but: a verb whose events do not count.
+    """
+    statement = select(event.c.memory_id).where(event.c.id > event_id).order_by(event.c.id)
+    if but is not None:
+        statement = statement.where(event.c.verb != but)
+    return list(dict.fromkeys(connection.scalars(statement)))
 
 
 def validity_changes(connection: Connection, known_at: int) -> dict[int, int | None]:

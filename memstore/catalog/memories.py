@@ -141,6 +141,19 @@ def matching_rows(connection: Connection, condition: ColumnElement[bool]) -> lis
     )
 
 
+def stored_contents(connection: Connection, content_hashes: Iterable[str]) -> set[tuple[int, str]]:
+    """Return namespace and hash of those contents that live memories were stored with."""
+    rows = connection.execute(
+        select(memory.c.namespace_id, memory.c.content_hash).where(
+            live,
+            # named, though all are: it is what the index on both columns begins with
+            memory.c.namespace_id.in_(select(namespace.c.id)),
+            among(memory.c.content_hash, content_hashes),
+        )
+    )
+    return {(row.namespace_id, row.content_hash) for row in rows}
+
+
 def unchanged(
     connection: Connection,
     namespace: int,

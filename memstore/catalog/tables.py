@@ -18,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 
 metadata = MetaData(
     # unnamed constraints cannot be changed by a later migration
@@ -138,6 +138,13 @@ segment = Table(
     Column("tokens", Integer, nullable=False),
     Column("manifest", Text, nullable=False),
     Column("created_at", Integer, nullable=False),
+)
+
+tombstone = Table(  # sealed passages that were deleted, until their segment is rewritten
+    "tombstone",
+    metadata,
+    Column("passage_id", Integer, primary_key=True),
+    Column("segment_id", ForeignKey("segment.id"), nullable=False, index=True),
 )
 
 entity = Table(

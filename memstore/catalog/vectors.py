@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, func, insert, select
 
 from memstore.catalog.sql import among, inserted
-from memstore.catalog.tables import hot_vector, memory, passage
+from memstore.catalog.tables import hot_vector, memory, passage, tombstone
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,12 @@ class PassageVectors:
 
     @property
     def checksum(self) -> int:
-        return zlib.crc32(self.scales, zlib.crc32(self.codes))
+        return checksum(self.codes, self.scales)
+
+
+def checksum(codes: bytes, scales: bytes) -> int:
+    """Return the checksum that is stored beside a passage's vectors."""
+    return zlib.crc32(scales, zlib.crc32(codes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,25 @@ class HotPassage:
     tokens: int
     codes: bytes
     scales: bytes
+    checksum: int
+
+    def wrong_size(self, dim: int) -> str | None:
+        """Return what is wrong with the size of its vectors, None if nothing is."""
+        if len(self.codes) == self.tokens * dim and len(self.scales) == self.tokens * 4:
+            return None
+        return (
+            f"The vectors of passage {self.passage_id} do not have the {self.tokens} x {dim} bytes "
+            "their row says. Re-encode it: memstore verify --repair"
+        )
+
+    def wrong(self, dim: int) -> str | None:
+        """Return what is wrong with its vectors, looking at each byte; None if nothing is."""
+        if self.wrong_size(dim) or checksum(self.codes, self.scales) == self.checksum:
+            return self.wrong_size(dim)
+        return (
+            f"The vectors of passage {self.passage_id} do not match their checksum. Re-encode it: "
+            "memstore verify --repair"
+        )
 
 
 def insert_passages(
@@ -63,7 +87,13 @@ def insert_passages(
 
 
 def delete_passages(connection: Connection, memory_rows: Sequence[int]) -> None:
-    """Remove passages and, by cascade, their vectors."""
+    """Remove passages and, by cascade, their vectors; sealed ones leave a tombstone."""
+    sealed = select(passage.c.id, passage.c.segment_id).where(
+        among(passage.c.memory_row, memory_rows), passage.c.segment_id.is_not(None)
+    )
+    # one that is there already contradicts the living passage: `verify` finds and repairs that
+    kept = insert(tombstone).prefix_with("OR IGNORE")
+    connection.execute(kept.from_select(["passage_id", "segment_id"], sealed))
     connection.execute(delete(passage).where(among(passage.c.memory_row, memory_rows)))
 
 
@@ -78,6 +108,7 @@ def hot_passages(
             hot_vector.c.tokens,
             hot_vector.c.codes,
             hot_vector.c.scales,
+            hot_vector.c.checksum,
         )
         .join(hot_vector, hot_vector.c.passage_id == passage.c.id)
         .join(memory, memory.c.row == passage.c.memory_row)
@@ -88,6 +119,16 @@ def hot_passages(
         statement = statement.where(among(passage.c.memory_row, memory_rows))
     for row in connection.execute(statement):
         yield HotPassage(*row)
+
+
+def hot_bytes(connection: Connection, passage_ids: Sequence[int]) -> dict[int, tuple[bytes, bytes]]:
+    """Return the codes and scales of each passage that is hot, as `PassageVectors` has them."""
+    rows = connection.execute(
+        select(hot_vector.c.passage_id, hot_vector.c.codes, hot_vector.c.scales).where(
+            among(hot_vector.c.passage_id, passage_ids)
+        )
+    )
+    return {row.passage_id: (row.codes, row.scales) for row in rows}
 
 
 def spans(connection: Connection, passage_ids: Sequence[int]) -> dict[int, tuple[int, int]]:

@@ -16,6 +16,7 @@ import click
 
 from memstore import __version__
 from memstore.cli import output
+from memstore.cli.index import compact, export_index, import_index
 from memstore.cli.maintain import (
     backup,
     completion,
@@ -88,10 +89,13 @@ for _command in (
     entities,
     stats,
     verify,
+    compact,
     rebuild,
     backup,
     export,
     import_command,
+    export_index,
+    import_index,
     doctor,
     completion,
 ):

@@ -18,11 +18,13 @@ from memstore.times import iso
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from memstore.types import Entity, Event, Memory, QueryResult
+    from memstore.types import Entity, Event, Memory, QueryResult, TokenMatch
 
 _TEXT_WIDTH = 400  # characters of a passage in a table; --json has all of it
 _ID_WIDTH = 26
 _KEY_WIDTH = 24
+_TOKEN_WIDTH = 24  # a token is some characters, unless a text is one word of thousands
+_SHOWN_MATCHES = 5
 _PIPED_WIDTH = 120  # columns of a table: piped output has no width of its own
 
 # what a terminal obeys instead of showing: C0 but tab and newline, DEL, C1
@@ -93,14 +95,37 @@ def print_result(result: QueryResult, *, explain: bool) -> None:
         if hit.memory.title:
             text = f"{hit.memory.title}: {text}"
         if explain:
-            parts = "\n".join(f"  {part.nats:+.2f} {part.name}: {part.why}" for part in hit.parts)
-            text = f"{text}\n{parts}"
+            parts = [f"{part.nats:+.2f} {part.name}: {part.why}" for part in hit.parts]
+            if hit.token_matches:
+                parts.append(f"tokens: {_strongest(hit.token_matches)}")
+            text = "\n  ".join([text, *parts])
         _add_row(table, str(hit.rank), f"{hit.score:.2f}", _when(hit.memory), text)
     _print_table(table, empty="Nothing found.")
     for item in result.suppressed:
         note(f"not shown: {_shortened(item.memory.text)!r} ({item.reason})")
     for flag in result.flags:
         note(f"note: {flag.replace('_', ' ')}")
+
+
+def _strongest(matches: Iterable[TokenMatch]) -> str:
+    """Return the matches that give most to the score, the first first."""
+    counted = [match for match in matches if match.weight > 0]
+    counted.sort(key=lambda match: -match.weight * match.similarity)
+    shown = [
+        f"{_shortened(match.query_token, _TOKEN_WIDTH)}→"
+        f"{_shortened(match.passage_token, _TOKEN_WIDTH)} {_two_digits(match.similarity)}"
+        for match in counted[:_SHOWN_MATCHES]
+    ]
+    return ", ".join(shown) + (" …" if len(counted) > len(shown) else "")
+
+
+def _two_digits(similarity: float) -> str:
+    """Write a number of at most 1 without its zero.
+
+    >>> [_two_digits(value) for value in (0.814, -0.05, 1.0)]
+    ['.81', '-.05', '1.00']
+    """
+    return f"{similarity:.2f}".replace("0.", ".")
 
 
 def print_memories(memories: Iterable[Memory]) -> None:
@@ -173,9 +198,9 @@ def _add_row(table: Table, *cells: str) -> None:
     table.add_row(*(Text(harmless(cell)) for cell in cells))
 
 
-def _shortened(text: str) -> str:
+def _shortened(text: str, width: int = _TEXT_WIDTH) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= _TEXT_WIDTH else f"{line[: _TEXT_WIDTH - 1]}…"
+    return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
 def _when(memory: Memory) -> str:

@@ -49,7 +49,9 @@ _WINDOW = 256  # queries of a file that are encoded together
 @click.option("--now", metavar="TIME", help="The present, for ages and validity.")
 @click.option("--max-tokens", type=int, help="Most tokens of all passages together.")
 @click.option("--min-score", type=float, metavar="NATS")
-@click.option("--explain", is_flag=True, help="Show what each score is made of.")
+@click.option(
+    "--explain", is_flag=True, help="Show what each score is made of, and which tokens met."
+)
 @click.option(
     "--queries",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -181,6 +183,8 @@ def _answer(query_id: str, result: QueryResult) -> dict[str, Any]:
         }
         if hit.parts:
             item["parts"] = hit.parts
+        if hit.token_matches:
+            item["token_matches"] = hit.token_matches
         hits.append(item)
     return {"query_id": query_id, "hits": hits, "took": result.took}
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import sys
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +19,7 @@ from memstore.cli.options import (
     timezone_option,
     where_option,
 )
+from memstore.cli.progress import ingesting
 from memstore.errors import BadInput
 from memstore.times import zone
 
@@ -80,7 +78,7 @@ def ingest(
     seen: list[IngestReport] = []
     try:
         store = open_store(ctx, create=True, encoder=encoder)
-        with _progress_bar() as show:
+        with ingesting() as show:
 
             def progress(report: IngestReport) -> None:
                 seen[:] = [report]
@@ -121,28 +119,6 @@ def ingest(
         output.note("Nothing was found to store: .jsonl, .txt and .md files are read.")
     if report.errors:
         ctx.exit(1)
-
-
-@contextlib.contextmanager
-def _progress_bar() -> Iterator[Callable[[IngestReport], None]]:
-    if sys.stderr is None or not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading", total=None)
-
-        def show(report: IngestReport) -> None:
-            rate = (report.added + report.unchanged) / max(report.seconds, 1e-9)
-            bar.update(
-                task,
-                description=f"{report.added} added, {report.unchanged} unchanged, {rate:.0f}/s",
-            )
-
-        yield show
 
 
 @click.command()

@@ -45,6 +45,11 @@ class DocumentText:
     context: tuple[str, ...] = ()
 
 
+# The characters [start, end) of a text, at least one; or the name of a token that is not in the
+# text, such as "[CLS]".
+VectorSpan = tuple[int, int] | str
+
+
 @dataclass(frozen=True, slots=True)
 class QueryVectors:
     """An encoded query.
@@ -72,6 +77,12 @@ class Encoder(Protocol):
     def token_spans(self, text: str) -> list[tuple[int, int]]:
         """Character span of each token of the text: no special tokens, no truncation."""
 
+    def vector_spans(self, text: str) -> list[VectorSpan]:
+        """Return what each vector that `encode_documents` keeps of the text stands for, in order.
+
+        It is the same whatever the context.
+        """
+
     def encode_documents(
         self,
         documents: Sequence[DocumentText],
@@ -96,7 +107,7 @@ _BUILT_IN: Final[Mapping[str, tuple[str, Mapping[str, int]]]] = {
 }
 
 # Short names of ColBERT checkpoints on the Hugging Face hub that run without code of their own.
-_CHECKPOINTS: Final[Mapping[str, str]] = {
+CHECKPOINTS: Final[Mapping[str, str]] = {
     "colbertv2": "colbert-ir/colbertv2.0",
     "answerai-colbert-small": "answerdotai/answerai-colbert-small-v1",
     "gte-moderncolbert": "lightonai/GTE-ModernColBERT-v1",
@@ -112,7 +123,7 @@ _DEVICE: Final = re.compile(r"auto|cpu|(cuda|mps|xpu)(:[0-9]+)?")
 
 def encoder_names() -> list[str]:
     """Return the names that `open_encoder` knows, besides hub ids and folders."""
-    return [*_BUILT_IN, *_CHECKPOINTS]
+    return [*_BUILT_IN, *CHECKPOINTS]
 
 
 def open_encoder(name: str, *, device: str = "auto") -> Encoder:
@@ -140,8 +151,8 @@ def open_encoder(name: str, *, device: str = "auto") -> Encoder:
     if name in _BUILT_IN:
         target, options = _BUILT_IN[name]
         return _construct(target, device=device, **options)
-    if name in _CHECKPOINTS:
-        return _construct(_CHECKPOINT_CLASS, _CHECKPOINTS[name], name=name, device=device)
+    if name in CHECKPOINTS:
+        return _construct(_CHECKPOINT_CLASS, CHECKPOINTS[name], name=name, device=device)
     # A folder goes before a hub id of the same spelling: what is on this machine needs no network.
     folder_named = Path(os.path.expanduser(name))
     if name and folder_named.is_dir():

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from memstore.encoders import DocumentText, EncoderIdentity, QueryVectors
+from memstore.encoders import DocumentText, EncoderIdentity, QueryVectors, VectorSpan
 from memstore.encoders.checkpoints import (
     check_backbone,
     check_checkpoint,
@@ -53,6 +53,7 @@ class ColBERTEncoder:
         folder = checkpoint if isinstance(checkpoint, Path) else fetch_checkpoint(checkpoint)
         check_checkpoint(folder)
         self._model = _load(folder, device)
+        self._mask = next((part for part in self._model if hasattr(part, "skiplist_words")), None)
         # Tokenizers keep truncation as state, so that one call at a time may use the model.
         self._lock = threading.Lock()
         self._identity = self._identify(name or str(checkpoint), folder)
@@ -62,8 +63,7 @@ class ColBERTEncoder:
         expansion = transformer.query_expansion
         longest = int(self._model.max_seq_length)
         query_length = (expansion or {}).get("length") or transformer.query_length or longest
-        mask = next((part for part in self._model if hasattr(part, "skiplist_words")), None)
-        skiplist = list(mask.skiplist_words) if mask is not None else []
+        skiplist = list(self._mask.skiplist_words) if self._mask is not None else []
         return EncoderIdentity(
             name=name,
             fingerprint=checkpoint_fingerprint(folder),
@@ -94,6 +94,35 @@ class ColBERTEncoder:
                 verbose=False,
             )
         return [(int(start), int(end)) for start, end in encoding["offset_mapping"]]
+
+    def vector_spans(self, text: str) -> list[VectorSpan]:
+        """Return what each kept vector of the text stands for: its tokens, prefix, special tokens.
+
+        Goes through the model's own cutting and skiplist, only without its weights. A checkpoint
+        that pools tokens into fewer vectors has more spans than vectors: none stands for one token.
+        """
+        prefix = self._model.prompts.get("document") or ""
+        with self._lock:
+            features = self._model.preprocess(
+                [replace_surrogates(text)],
+                prompt=prefix,
+                task="document",
+                processing_kwargs={"text": {"return_offsets_mapping": True}},
+            )
+            if self._mask is not None:
+                features = self._mask(features, task="document")
+            kept = features["attention_mask"][0].bool()
+            tokens = self._model.tokenizer.convert_ids_to_tokens(
+                features["input_ids"][0][kept].tolist()
+            )
+        spans: list[VectorSpan] = []
+        for token, (start, end) in zip(
+            tokens, features["offset_mapping"][0][kept].tolist(), strict=True
+        ):
+            # A token may reach from the prefix into the text: a space, and the word after it.
+            start = max(start, len(prefix))
+            spans.append((start - len(prefix), end - len(prefix)) if start < end else token)
+        return spans
 
     def encode_documents(
         self,

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from memstore.encoders import DocumentText, EncoderIdentity, QueryVectors
+from memstore.encoders import DocumentText, EncoderIdentity, QueryVectors, VectorSpan
 from memstore.encoders.surrogates import replace_surrogates
 from memstore.maxsim import TokenVectors
 
@@ -65,6 +65,12 @@ class HashedEncoder:
     def token_spans(self, text: str) -> list[tuple[int, int]]:
         """Character span of each word of the text."""
         return [match.span() for match in _WORD.finditer(text)]
+
+    def vector_spans(self, text: str) -> list[VectorSpan]:
+        """Return the span of each word that is kept; of the whole text where it has no word."""
+        words: list[VectorSpan] = [*self.token_spans(text)[: self._identity.document_length]]
+        start, end = len(text) - len(text.lstrip()), len(text.rstrip())
+        return words or [(start, end) if start < end else ""]
 
     def encode_documents(
         self,

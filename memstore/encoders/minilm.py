@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from memstore.encoders import DocumentText, EncoderIdentity, QueryVectors
+from memstore.encoders import DocumentText, EncoderIdentity, QueryVectors, VectorSpan
 from memstore.encoders.bert_numpy import Head, NumpyModel, read_bert
 from memstore.encoders.bert_weights import (
     TOKENIZER_SHA256,
@@ -135,6 +135,13 @@ class MiniLMEncoder:
         """Character span of each token of the text: no special tokens, no truncation."""
         encoding = self._tokenizer.encode(replace_surrogates(text), add_special_tokens=False)
         return [(int(start), int(end)) for start, end in encoding.offsets]
+
+    def vector_spans(self, text: str) -> list[VectorSpan]:
+        """Return what each kept vector of the text stands for: see `_document_window`."""
+        encoding = self._tokenizer.encode(replace_surrogates(text), add_special_tokens=False)
+        own = list(zip(encoding.ids, encoding.offsets, strict=True))[: LENGTH - 2]
+        kept: list[VectorSpan] = [span for token, span in own if token not in self._punctuation]
+        return kept or ["[CLS]", *(span for _, span in own), "[SEP]"]
 
     def encode_documents(
         self,

@@ -1,18 +1,57 @@
 """Token vectors to similarities of passages, and from these to scores.
 
-`HotTier` takes passages and answers through `HotView`; `quantize` makes what it takes;
-`token_weights` and `weighted_scores` turn what it answers into one score per passage.
+`HotTier` takes passages and answers through `HotView`; `quantize` makes what it takes. Sealed
+passages lie in `Segment`s written by `SegmentWriter` with a `Codec` from `train`; `SealedView`
+searches them. `token_weights` and `weighted_scores` turn what both answer into one score per
+passage.
 """
 
+from memstore.index.codec import Codec, centroid_count, sample_size, train
+from memstore.index.files import (
+    FolderWriter,
+    Manifest,
+    check_sizes,
+    damaged_files,
+    read_array,
+    sync_folder,
+)
 from memstore.index.hot import HotTier, HotView
 from memstore.index.quantization import dequantize, quantize
-from memstore.index.weighting import token_weights, weighted_scores
+from memstore.index.sealed import Depths, SealedSearch, SealedView, depths_for
+from memstore.index.segments import (
+    Segment,
+    SegmentWriter,
+    StoredCodec,
+    copy_segment,
+    write_codec,
+)
+from memstore.index.weighting import Rest, token_weights, weighted_scores
 
 __all__ = [
+    "Codec",
+    "Depths",
+    "FolderWriter",
     "HotTier",
     "HotView",
+    "Manifest",
+    "Rest",
+    "SealedSearch",
+    "SealedView",
+    "Segment",
+    "SegmentWriter",
+    "StoredCodec",
+    "centroid_count",
+    "check_sizes",
+    "copy_segment",
+    "damaged_files",
+    "depths_for",
     "dequantize",
     "quantize",
+    "read_array",
+    "sample_size",
+    "sync_folder",
     "token_weights",
+    "train",
     "weighted_scores",
+    "write_codec",
 ]

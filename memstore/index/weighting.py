@@ -1,5 +1,7 @@
 """From per-token maxima to one score per passage, to the bit the same in any batch."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,7 +11,26 @@ Maxima = NDArray[np.float32]  # (passages, query tokens)
 TokenWeights = NDArray[np.float64]  # (query tokens,), each >= 0
 
 
-def token_weights(maxima: Maxima, factors: NDArray[np.floating], contrast: bool) -> TokenWeights:
+@dataclass(frozen=True, slots=True, eq=False)
+class Rest:
+    """Passages that are known by a sample only.
+
+    Shapes: sample (sampled passages, query tokens), at least one row; near (any number, query
+    tokens), passages that probably match best, which do not count for the mean.
+    """
+
+    sample: Maxima
+    passages: int
+    near: Maxima
+
+
+def token_weights(
+    maxima: Maxima,
+    factors: NDArray[np.floating],
+    contrast: bool,
+    *,
+    rest: Rest | None = None,
+) -> TokenWeights:
     """Return how much each query token counts; at least one weight is positive.
 
     With `contrast` it is the factor times how far the token's best passage lies above its mean
@@ -20,9 +41,10 @@ def token_weights(maxima: Maxima, factors: NDArray[np.floating], contrast: bool)
     The order of the passages changes no bit of the result.
 
     Args:
-        maxima: (passages, query tokens), finite: of the whole searched namespace or a sample of
-            it, never of a candidate list.
+        maxima: (passages, query tokens), finite: of the whole searched namespace but for `rest`,
+            never of a candidate list.
         factors: (query tokens,), each >= 0.
+        rest: what else the namespace holds.
 
     >>> maxima = np.array([[1.0, 0.5], [0.0, 0.5]], dtype=np.float32)
     >>> token_weights(maxima, np.array([1.0, 1.0]), contrast=True).tolist()
@@ -31,21 +53,31 @@ def token_weights(maxima: Maxima, factors: NDArray[np.floating], contrast: bool)
     own: TokenWeights = factors.astype(np.float64)
     if own.shape != maxima.shape[1:]:
         raise BadInput(f"{own.shape} factors for maxima of shape {maxima.shape}")
-    if contrast and len(maxima):
-        weights = _rise_above_mean(maxima) * own
+    if contrast and (len(maxima) or rest is not None):
+        weights = _rise_above_mean(maxima, rest) * own
         if weights.any():
             return weights
     return own if own.any() else np.ones(len(own))
 
 
-def _rise_above_mean(maxima: Maxima) -> NDArray[np.float64]:
+def _rise_above_mean(maxima: Maxima, rest: Rest | None) -> NDArray[np.float64]:
     # Sums of integers are exact, so they depend on no order and the rise of equal rows is zero and
     # not some rounding error. The unit is the finest whose sums over all rows fit 63 bits.
-    rows = len(maxima)
-    exponent = 61 - int(np.frexp(np.abs(maxima).max(initial=0.0))[1]) - rows.bit_length()
-    units = np.rint(maxima.astype(np.float64) * 2.0**exponent).astype(np.int64)
-    rise: NDArray[np.int64] = units.max(axis=0) * rows - units.sum(axis=0)
-    return rise.astype(np.float64) / rows * 2.0**-exponent
+    parts = [(maxima, len(maxima))]
+    everything = maxima
+    if rest is not None:
+        parts.append((rest.sample, rest.passages))
+        everything = np.concatenate([maxima, rest.sample, rest.near])
+    exponent = 61 - int(np.frexp(np.abs(everything).max(initial=0.0))[1])
+    unit = 2.0 ** (exponent - len(everything).bit_length())
+    best = np.rint(everything.max(axis=0).astype(np.float64) * unit).astype(np.int64)
+    rise = np.zeros(maxima.shape[1])
+    for rows, passages in parts:
+        if len(rows):
+            units = np.rint(rows.astype(np.float64) * unit).astype(np.int64)
+            below = best * len(rows) - units.sum(axis=0)
+            rise += below.astype(np.float64) * (passages / len(rows))
+    return rise / sum(passages for _, passages in parts) / unit
 
 
 def weighted_scores(maxima: Maxima, weights: NDArray[np.floating]) -> NDArray[np.float64]:

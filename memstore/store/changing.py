@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
 from typing import Any
 
 from sqlalchemy import Connection, and_, delete, select
 
 from memstore.catalog import links, log, memories, vectors
-from memstore.catalog.engine import holding, named_errors, reading, writing
+from memstore.catalog.engine import reading, rewrite, writing
 from memstore.catalog.filters import compile_filter
 from memstore.catalog.sql import among
 from memstore.catalog.tables import entity_count, event, memory, source
@@ -20,6 +19,7 @@ from memstore.errors import BadInput, MemoryNotFound, StoreLocked, StoreUnwritab
 from memstore.store import drafts
 from memstore.store.encoding import Written, encode
 from memstore.store.opening import OpenStore
+from memstore.store.sealing import erase_deleted
 from memstore.types import ForgetReport, Memory
 
 # what `update` may change: name → check, and the columns it decides
@@ -207,8 +207,8 @@ def forget(
 
     Raises:
         MemoryNotFound: one of the ids is not there; nothing was forgotten.
-        StoreLocked: purged, but other processes that read keep the old bytes in the write-ahead
-            log; run it again when they are done.
+        StoreLocked: purged, but another process reads and so keeps the old bytes in the
+            write-ahead log, or is compacting the index; run it again when it is done.
         StoreUnwritable: nothing was changed; or purged, but the database could not be written
             anew, which takes up to twice its size in free space: run it again.
     """
@@ -259,6 +259,7 @@ def forget(
                 memories.update_memory(connection, item.row, forgotten_at=now)
             log.append_event(connection, item.id, "purge" if purge else "forget", now=now)
     if purge:
+        erase_deleted(opened, now=now)
         _rewrite(opened)  # outside the transaction: VACUUM begins its own
     return report
 
@@ -312,15 +313,7 @@ def _rows_of(connection: Connection, ids: Sequence[str], *, forgotten_too: bool)
 def _rewrite(opened: OpenStore) -> None:
     """Leave no old page behind: write the database anew and empty the write-ahead log."""
     try:
-        with (
-            named_errors(opened.path),
-            closing(opened.engine.raw_connection()) as raw,
-            holding(opened.path),
-        ):
-            driver = raw.driver_connection
-            assert driver is not None
-            driver.execute("VACUUM")
-            busy = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        complete = rewrite(opened.engine, opened.path)
     except StoreLocked as error:
         raise _still_read(opened) from error
     except StoreUnwritable as error:
@@ -329,7 +322,7 @@ def _rewrite(opened: OpenStore) -> None:
             "without their old pages, which takes up to twice its size in free space. See to that "
             f"and run the same purge again. The cause: {error}"
         ) from error
-    if busy:
+    if not complete:
         raise _still_read(opened)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select, text
 
-from memstore.catalog import links, log, memories, vectors
+from memstore.catalog import links, log, memories, segments, vectors
 from memstore.catalog.engine import reading, writing
 from memstore.catalog.sql import among
 from memstore.catalog.tables import (
@@ -19,14 +18,20 @@ from memstore.catalog.tables import (
     memory,
     memory_entity,
     passage,
+    segment,
 )
 from memstore.errors import IndexDamaged
+from memstore.store.checking_sealed import broken_copy, broken_segments, drop, rows_in
+from memstore.store.columns import name_copy
+from memstore.store.copying import index_at_rest
 from memstore.store.encoding import Written, encode
+from memstore.store.index_files import INDEX, remove_unnamed
 from memstore.store.opening import OpenStore
 from memstore.types import Finding, VerifyReport
 
 # tables whose rows are worth nothing without their parents
-_DERIVED = ("passage", "hot_vector", "memory_entity", "entity_count")
+_DERIVED = ("passage", "hot_vector", "memory_entity", "entity_count", "tombstone")
+_BATCH = 256  # memories encoded at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,76 +44,138 @@ class _Orphan:
 @dataclass(frozen=True, slots=True)
 class _Wrong:
     """What disagrees: rows without parents; memory row → what is wrong with its passages;
-    namespace and entity → what is wrong with their count.
+    segment → what is wrong with its files; what is wrong with the copy of the columns; namespace
+    and entity → what is wrong with their count.
     """
 
     orphans: list[_Orphan]
     passages: dict[int, str]
+    segments: dict[int, str]
+    copy: str | None
     counts: dict[tuple[int, int], str]
+
+    def findings(self) -> dict[tuple[str, object], str]:
+        """Return code and place → what is wrong there."""
+        return {
+            **{
+                ("foreign_key", item): f"row {item.row} of {item.table} lost its parent in "
+                f"{item.parent}"
+                for item in self.orphans
+            },
+            **{("passages", row): message for row, message in self.passages.items()},
+            **{("segment", id_): message for id_, message in self.segments.items()},
+            **({} if self.copy is None else {("columns", None): self.copy}),
+            **{("entity_count", place): message for place, message in self.counts.items()},
+        }
 
 
 def verify(opened: OpenStore, *, repair: bool, now: int) -> VerifyReport:
     """Check the database, and with `repair` rebuild what is derived from what is true.
 
-    Rebuilt are passages with their vectors (from the texts) and entity counts (from the links);
-    passages, vectors and links of something that is not there any more are removed.
+    Rebuilt are passages with their vectors (from the texts), sealed ones as hot, and entity counts
+    (from the links); passages, vectors and links of something that is not there any more are
+    removed.
     """
     if repair:
         opened.check_writable()
     findings: list[Finding] = []
-    try:
-        with reading(opened.engine, opened.path) as connection:
-            findings += _sqlite(connection)
-            wrong = _compare(connection, opened.identity.dim)
-            findings += _events(connection)
-            checked = {
-                "memories": connection.scalar(select(func.count()).where(memories.live)) or 0,
-                "passages": connection.scalar(select(func.count()).select_from(passage)) or 0,
-                "events": connection.scalar(select(func.count()).select_from(event)) or 0,
-            }
-    except IndexDamaged as error:  # too damaged to be read: say so, and what was found before
-        findings.append(Finding(code="sqlite", message=str(error)))
-        return VerifyReport(findings=tuple(findings), checked={})
-    left = _repair(opened, wrong, now) if repair else wrong
+    with index_at_rest(opened):
+        try:
+            with reading(opened.engine, opened.path) as connection:
+                findings += _sqlite(connection)
+                wrong = _compare(connection, opened)
+                named = _names(connection)
+                findings += _events(connection)
+                checked = {
+                    "memories": connection.scalar(select(func.count()).where(memories.live)) or 0,
+                    "passages": connection.scalar(select(func.count()).select_from(passage)) or 0,
+                    "segments": connection.scalar(select(func.count()).select_from(segment)) or 0,
+                    "events": connection.scalar(select(func.count()).select_from(event)) or 0,
+                }
+        except IndexDamaged as error:  # too damaged to be read: say so, and what was found before
+            findings.append(Finding(code="sqlite", message=str(error)))
+            return VerifyReport(findings=tuple(findings), checked={})
+        if opened.read_only:
+            wrong = _still_wrong(opened, wrong, named)
+        left = _repair(opened, wrong, now) if repair else wrong
+    before, after = wrong.findings(), left.findings()
     findings += [
-        Finding(
-            code="foreign_key",
-            message=f"row {item.row} of {item.table} lost its parent in {item.parent}",
-            repaired=item not in left.orphans,
-        )
-        for item in wrong.orphans
+        Finding(code=code, message=message, repaired=(code, place) not in after)
+        for (code, place), message in before.items()
     ]
-    findings += [
-        Finding(code="passages", message=message, repaired=row not in left.passages)
-        for row, message in wrong.passages.items()
-    ]
-    findings += [
-        Finding(code="entity_count", message=message, repaired=place not in left.counts)
-        for place, message in wrong.counts.items()
+    findings += [  # what the repair brought to light
+        Finding(code=code, message=message)
+        for (code, place), message in after.items()
+        if (code, place) not in before
     ]
     return VerifyReport(findings=tuple(findings), checked=checked)
 
 
-def _compare(connection: Connection, dim: int) -> _Wrong:
+def _compare(connection: Connection, opened: OpenStore) -> _Wrong:
+    dim = opened.identity.dim
     return _Wrong(
-        _orphans(connection), _broken_passages(connection, dim), _wrong_counts(connection)
+        _orphans(connection),
+        _broken_passages(connection, dim),
+        broken_segments(connection, opened.path / INDEX, dim),
+        broken_copy(connection, opened.path / INDEX),
+        _wrong_counts(connection),
+    )
+
+
+def _names(connection: Connection) -> dict[int | None, str]:
+    """Return the folders' names: segment id → its, None → the codec's."""
+    named: dict[int | None, str] = {
+        row.id: row.name for row in segments.current_segments(connection)
+    }
+    codec = segments.current_codec(connection)
+    return named if codec is None else {**named, None: codec.name}
+
+
+def _still_wrong(opened: OpenStore, wrong: _Wrong, named: dict[int | None, str]) -> _Wrong:
+    """Leave out folders that another process has replaced while they were looked at."""
+    with reading(opened.engine, opened.path) as connection:
+        now = _names(connection)
+        copied = wrong.copy and broken_copy(connection, opened.path / INDEX)
+    same = now.get(None) == named.get(None)
+    return replace(
+        wrong,
+        segments={
+            id_: message
+            for id_, message in wrong.segments.items()
+            if same and now.get(id_) == named.get(id_)
+        },
+        copy=copied,
     )
 
 
 def _repair(opened: OpenStore, wrong: _Wrong, now: int) -> _Wrong:
-    """Repair what can be, and return what is wrong after it."""
-    if wrong == _Wrong([], {}, {}):
+    """Repair what can be, and return what is wrong after it. For whoever holds the index."""
+    if not wrong.findings():
         return wrong
+    index = opened.path / INDEX
     if wrong.orphans:
         with writing(opened.engine, opened.path) as connection:
             _remove(connection, wrong.orphans)
-    if wrong.passages:
-        _reencode(opened, list(wrong.passages), now)
+    with reading(opened.engine, opened.path) as connection:
+        # again: memories lost passages with the rows that were removed, and segments gained
+        # deleted ones
+        broken = _broken_passages(connection, opened.identity.dim)
+        rows = rows_in(connection, [*wrong.segments]) | wrong.passages.keys() | broken.keys()
+    if rows:
+        _reencode(opened, sorted(rows), now)
+    if wrong.segments or wrong.copy is not None:
+        with writing(opened.engine, opened.path) as connection:
+            drop(connection, [*wrong.segments])
+            if wrong.copy is not None:
+                name_copy(connection, None)  # the next sealing makes a new one
+            log.append_event(connection, log.STORE, log.SEAL, now=now)
+        with reading(opened.engine, opened.path) as connection:
+            remove_unnamed(connection, index)
     if wrong.counts or wrong.orphans:
         with writing(opened.engine, opened.path) as connection:
             links.recount(connection)
     with reading(opened.engine, opened.path) as connection:
-        return _compare(connection, opened.identity.dim)
+        return _compare(connection, opened)
 
 
 def _sqlite(connection: Connection) -> list[Finding]:
@@ -129,6 +196,14 @@ def _orphans(connection: Connection) -> list[_Orphan]:
 
 def _remove(connection: Connection, orphans: Sequence[_Orphan]) -> None:
     for item in orphans:
+        if item.table == "passage":  # its segment holds it still, as one that was deleted
+            connection.execute(
+                text(
+                    "INSERT OR IGNORE INTO tombstone (passage_id, segment_id) SELECT id, segment_id"
+                    " FROM passage WHERE id = :row AND segment_id IN (SELECT id FROM segment)"
+                ),
+                {"row": item.row},
+            )
         if item.table in _DERIVED:
             connection.execute(
                 text(f"DELETE FROM {item.table} WHERE rowid = :row"), {"row": item.row}
@@ -177,7 +252,7 @@ def _wrong_vectors(row: object, dim: int) -> str | None:
         return "it has no vectors"
     if tokens < 1 or len(codes) != tokens * dim or len(scales) != tokens * 4:
         return f"its vectors are not {tokens} x {dim}"
-    if zlib.crc32(scales, zlib.crc32(codes)) != getattr(row, "checksum", None):
+    if vectors.checksum(codes, scales) != getattr(row, "checksum", None):
         return "its vectors do not match their checksum"
     return None
 
@@ -219,7 +294,16 @@ def _events(connection: Connection) -> list[Finding]:
 
 
 def _reencode(opened: OpenStore, rows: Sequence[int], now: int) -> None:
-    """Make the passages of memories anew; forgotten ones only lose theirs."""
+    """Make the passages of memories anew; forgotten ones only lose theirs.
+
+    Batches are transactions. An interruption leaves some memories with new, hot passages and the
+    others as they were: the damage is still there for the next repair, which goes on.
+    """
+    for start in range(0, len(rows), _BATCH):
+        _reencode_batch(opened, rows[start : start + _BATCH], now)
+
+
+def _reencode_batch(opened: OpenStore, rows: Sequence[int], now: int) -> None:
     context = opened.settings.session_context
     with reading(opened.engine, opened.path) as connection:
         written = {

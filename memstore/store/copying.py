@@ -9,7 +9,7 @@ import os
 import shutil
 import sqlite3
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -18,13 +18,16 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, select
 
 from memstore.catalog import links, log, memories, vectors
-from memstore.catalog.engine import DATABASE, reading, writing
+from memstore.catalog.engine import DATABASE, open_engine, reading, writing
 from memstore.catalog.memories import MemoryRow
 from memstore.catalog.tables import SCHEMA_VERSION, memory, source
 from memstore.entities import EntityLink
-from memstore.errors import BadInput, StoreUnwritable
+from memstore.errors import BadInput, IndexDamaged, MemstoreError, StoreLocked, StoreUnwritable
+from memstore.index import sync_folder
 from memstore.store import drafts
+from memstore.store.columns import copy_row, name_copy
 from memstore.store.encoding import Written, encode
+from memstore.store.index_files import INDEX, holding_index, named_folders
 from memstore.store.opening import OpenStore
 from memstore.times import from_microseconds, iso
 from memstore.types import Event, ImportReport
@@ -41,29 +44,91 @@ def backup(opened: OpenStore, destination: str | os.PathLike[str]) -> Path:
 
     Raises:
         BadInput: the destination exists.
+        IndexDamaged: a file of the index is missing.
+        StoreLocked: the store was opened for reading, and another process replaced files of its
+            index meanwhile; or it sealed for longer than `lock_timeout`.
         StoreUnwritable: it cannot be written.
     """
     target = _new(destination, "folder")
     partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
     try:
         partial.mkdir(mode=0o700, parents=True)
-        with (
-            closing(opened.engine.raw_connection()) as raw,
-            closing(sqlite3.connect(partial / DATABASE)) as copy,
-        ):
-            driver = raw.driver_connection
-            assert driver is not None
-            driver.backup(copy)
+        with index_at_rest(opened):
+            with (
+                closing(opened.engine.raw_connection()) as raw,
+                closing(sqlite3.connect(partial / DATABASE)) as copy,
+            ):
+                driver = raw.driver_connection
+                assert driver is not None
+                driver.backup(copy)
+            _copy_index(opened, partial)
         with (partial / DATABASE).open("rb") as written:
             os.fsync(written.fileno())
-        _sync_folder(partial)
+        sync_folder(partial)
         partial.rename(target)  # whoever sees the folder sees a whole store
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except (OSError, sqlite3.Error) as error:
         raise StoreUnwritable(f"The backup to {target} failed: {error}.") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)  # gone already if all went well
     return target
+
+
+@contextlib.contextmanager
+def index_at_rest(opened: OpenStore) -> Iterator[None]:
+    """Keep the files of the index as they are, where this process may write to the store.
+
+    Elsewhere files may be gone before they are read, because others have replaced them.
+    """
+    if opened.read_only:
+        yield
+        return
+    with holding_index(opened.path, wait=opened.settings.lock_timeout):
+        yield
+
+
+def _copy_index(opened: OpenStore, target: Path) -> None:
+    """Copy the folders that the copied database names; its columns may be missing: it can do
+    without.
+    """
+    engine = open_engine(target)
+    try:
+        with reading(engine, target) as connection:
+            folders = named_folders(connection)
+            columns = copy_row(connection)
+        for name, manifest in folders:
+            try:
+                _copy_folder(opened.path / INDEX / name, target / INDEX / name, [*manifest])
+            except FileNotFoundError as error:
+                if columns is None or name != columns.name:
+                    raise _gone(opened, error) from error
+                shutil.rmtree(target / INDEX / name)
+                with writing(engine, target) as connection:
+                    name_copy(connection, None)
+    finally:
+        engine.dispose()
+
+
+def _copy_folder(source: Path, target: Path, files: list[str]) -> None:
+    target.mkdir(mode=0o700, parents=True)
+    for file in files:
+        shutil.copyfile(source / file, target / file)
+        with (target / file).open("rb") as written:
+            os.fsync(written.fileno())
+    sync_folder(target)
+    sync_folder(target.parent)
+
+
+def _gone(opened: OpenStore, error: FileNotFoundError) -> MemstoreError:
+    if opened.read_only:
+        return StoreLocked(
+            f"{error.filename} was replaced while it was copied: another process seals or compacts "
+            f"{opened.path}. No backup was made; try again."
+        )
+    return IndexDamaged(
+        f"{error.filename} is missing. No backup was made; make it again from the texts, then back "
+        "up:\n    memstore verify --repair"
+    )
 
 
 def _new(destination: str | os.PathLike[str], kind: str) -> Path:
@@ -72,16 +137,6 @@ def _new(destination: str | os.PathLike[str], kind: str) -> Path:
     if os.path.lexists(target):
         raise BadInput(f"{target} exists already. Give the path of a new {kind}.")
     return target
-
-
-def _sync_folder(path: Path) -> None:
-    """Make a folder's entries durable, where the system lets folders be opened and synced."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def export(opened: OpenStore, destination: str | os.PathLike[str]) -> int:
@@ -101,7 +156,7 @@ def export(opened: OpenStore, destination: str | os.PathLike[str]) -> int:
             partial.rename(target)
     except OSError as error:
         raise StoreUnwritable(f"The export to {target} failed: {error.strerror}.") from error
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
     return count
 
 
@@ -186,29 +241,44 @@ def _exported(connection: Connection) -> Iterator[dict[str, Any]]:
         }
 
 
-def import_(opened: OpenStore, path: str | os.PathLike[str], *, now: int) -> ImportReport:
+def import_(
+    opened: OpenStore,
+    path: str | os.PathLike[str],
+    *,
+    now: int,
+    wrote: Callable[[int], None] = lambda memories: None,
+) -> ImportReport:
     """Store the memories of an export under their own ids and times, with their history.
 
     Memories whose id is there already stay as they are; those that were forgotten since come back,
     because importing them is an explicit wish. Batches are transactions: an interrupted import goes
     on when it is run again.
 
+    Args:
+        wrote: called with how many memories each batch stored.
+
     Raises:
         BadInput: not an export, or a line of it is damaged; batches before it are stored.
     """
     opened.check_writable()
-    added = unchanged = 0
+    added = seen = 0
     batch: list[dict[str, Any]] = []
+
+    def store() -> None:
+        nonlocal added, seen
+        stored = _import_batch(opened, batch, now)
+        wrote(stored)
+        added += stored
+        seen += len(batch)
+        batch.clear()
+
     for item in _lines(Path(path)):
         batch.append(item)
         if len(batch) == _BATCH:
-            added += _import_batch(opened, batch, now)
-            unchanged += len(batch)
-            batch = []
+            store()
     if batch:
-        added += _import_batch(opened, batch, now)
-        unchanged += len(batch)
-    return ImportReport(added=added, unchanged=unchanged - added)
+        store()
+    return ImportReport(added=added, unchanged=seen - added)
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -33,7 +33,7 @@ def encode(
     spans = []
     documents = []
     for item in written:
-        heading = _heading(encoder, item.title)
+        heading = passage_heading(encoder, item.title)
         room = min(encoder.identity.document_length, settings.passage_tokens)
         room = max(1, room - _SPECIAL_TOKENS - len(encoder.token_spans(heading)))
         found = passages.split(
@@ -56,7 +56,7 @@ def encode(
     ]
 
 
-def _heading(encoder: Encoder, title: str | None) -> str:
+def passage_heading(encoder: Encoder, title: str | None) -> str:
     """Return what goes in front of every passage: the title, at most `_TITLE_TOKENS` of it."""
     if title is None:
         return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, select
 from memstore.catalog import links, memories, vectors
 from memstore.catalog.sql import among
 from memstore.catalog.tables import memory
-from memstore.encoders import Encoder
+from memstore.encoders import Encoder, QueryVectors
 from memstore.entities import query_ngrams
 from memstore.scoring import components
 from memstore.scoring.calibration import calibration_for, probability
@@ -21,8 +22,9 @@ from memstore.scoring.cognitive import COMPONENTS, Adjustment, adjust
 from memstore.scoring.profiles import PROFILES
 from memstore.store.requests import Request
 from memstore.store.snapshot import SnapshotView
+from memstore.store.token_matches import StoredVectors, hot_vectors, token_matches
 from memstore.times import from_microseconds, iso
-from memstore.types import Hit, Memory, Part, Passage, Suppressed
+from memstore.types import Hit, Memory, Part, Passage, Suppressed, TokenMatch
 
 _DAY = 86_400_000_000  # microseconds
 
@@ -38,12 +40,18 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
-    """One query over one namespace, before validity and filters have their say."""
+    """One query over one namespace, before validity and filters have their say.
+
+    `query` and `weights` (query tokens,) are what the scores were made with; token matches need
+    them.
+    """
 
     ranked: Ranked
     mean: float
     memories: int
     query_tokens: int
+    query: QueryVectors | None = None
+    weights: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +63,10 @@ class _Why:
 
 
 class CognitivePass:
-    """The cognitive pass over one query's candidates, and hits from it."""
+    """The cognitive pass over one query's candidates, and hits from it.
+
+    `stored` returns the vectors of a passage, for token matches; by default those of the hot tier.
+    """
 
     def __init__(
         self,
@@ -66,12 +77,14 @@ class CognitivePass:
         request: Request,
         namespaces: Sequence[int],
         text: str,
+        stored: StoredVectors | None = None,
     ) -> None:
         self.encoder = encoder
         self.connection = connection
         self.view = view
         self.scored = scored
         self.request = request
+        self.stored = stored or partial(hot_vectors, connection, encoder.identity.dim)
         self.flags: list[str] = []
         self.profile = request.profile
         self.calibration = calibration_for(encoder.identity.name)
@@ -231,7 +244,8 @@ class CognitivePass:
         hits: list[Hit] = []
         for position in order.tolist():
             item = loaded[rows[position]]
-            start, end = spans[int(ranked.passage_ids[position])]
+            passage_id = int(ranked.passage_ids[position])
+            start, end = spans[passage_id]
             passage = Passage(text=item.text[start:end], start=start, end=end)
             if budget is not None:
                 tokens = len(self.encoder.token_spans(passage.text))
@@ -249,9 +263,28 @@ class CognitivePass:
                     parts=self._parts(position, ranked, semantic, adjusted, why)
                     if self.request.explain
                     else (),
+                    token_matches=self._token_matches(item, passage, passage_id)
+                    if self.request.explain
+                    else (),
                 )
             )
         return tuple(hits)
+
+    def _token_matches(
+        self, item: Memory, passage: Passage, passage_id: int
+    ) -> tuple[TokenMatch, ...]:
+        query, weights = self.scored.query, self.scored.weights
+        if query is None or weights is None:
+            return ()
+        stored = self.stored(passage_id)
+        found: tuple[TokenMatch, ...] = ()
+        if stored is not None:
+            found = token_matches(
+                self.encoder, item, passage, stored=stored, query=query, weights=weights
+            )
+        if not found:
+            self.flags.append("token_matches_unavailable")
+        return found
 
     def _parts(
         self,

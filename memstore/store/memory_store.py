@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta, tzinfo
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import and_
 
@@ -28,17 +28,23 @@ from memstore.store import (
     drafts,
     ingesting,
     rebuilding,
+    sealing,
     searching,
 )
+from memstore.store.background import BackgroundSealing
 from memstore.store.opening import OpenStore, open_store
 from memstore.store.requests import check_count, check_query
+from memstore.store.sealing import Progress
 from memstore.store.writing import microseconds_now, store_and_load
 from memstore.times import zone
 from memstore.types import (
+    CompactReport,
     Entity,
     Event,
+    ExportIndexReport,
     Filter,
     ForgetReport,
+    ImportIndexReport,
     ImportReport,
     IngestReport,
     Memory,
@@ -50,6 +56,9 @@ from memstore.types import (
     VerifyReport,
     When,
 )
+
+if TYPE_CHECKING:
+    from memstore.store.interchanging import Texts
 
 _UNSET: Any = object()
 
@@ -69,6 +78,7 @@ class MemoryStore:
 
     def __init__(self, opened: OpenStore) -> None:
         self._open: OpenStore | None = opened
+        self._sealing = BackgroundSealing(opened)
 
     @classmethod
     def open(
@@ -119,8 +129,9 @@ class MemoryStore:
         self.close()
 
     def close(self) -> None:
-        """Release the store's files. Safe to call twice."""
+        """Release the store's files, once a sealing under way is done. Safe to call twice."""
         if self._open is not None:
+            self._sealing.finish()
             self._open.engine.dispose()
             self._open = None
 
@@ -218,7 +229,9 @@ class MemoryStore:
         if isinstance(memories_, (str, Mapping, NewMemory)):
             raise BadInput("add_many takes a list of memories; for one memory use add.")
         checked = [drafts.draft(item) for item in memories_]
-        return store_and_load(opened, checked, now=microseconds_now())
+        stored = store_and_load(opened, checked, now=microseconds_now())
+        self._sealing.wrote(len(stored))
+        return stored
 
     def ingest(
         self,
@@ -246,6 +259,15 @@ class MemoryStore:
             progress: called with the report so far after every committed batch.
         """
         opened = self._opened
+        told = 0
+
+        def batch_done(report: IngestReport) -> None:
+            nonlocal told
+            self._sealing.wrote(report.added - told)
+            told = report.added
+            if progress is not None:
+                progress(report)
+
         if not (timezone is None or isinstance(timezone, (str, tzinfo))):
             raise BadInput(f"timezone is {timezone!r}; give a name such as 'UTC', or a tzinfo.")
         return ingesting.ingest(
@@ -259,7 +281,7 @@ class MemoryStore:
             ),
             batch_size=opened.settings.batch_size if batch_size is None else batch_size,
             strict=strict,
-            progress=progress,
+            progress=batch_done,
         )
 
     def update(
@@ -300,7 +322,11 @@ class MemoryStore:
             "entities": entities,
         }
         changes = {name: value for name, value in given.items() if value is not _UNSET}
-        return changing.update(self._opened, drafts.check_id(id), changes, now=microseconds_now())
+        updated = changing.update(
+            self._opened, drafts.check_id(id), changes, now=microseconds_now()
+        )
+        self._sealing.wrote(1)
+        return updated
 
     def forget(
         self,
@@ -522,7 +548,26 @@ class MemoryStore:
         Args:
             repair: rebuild what is derived (passages, vectors, counts) from what is true.
         """
-        return checking.verify(self._opened, repair=repair, now=microseconds_now())
+        report = checking.verify(self._opened, repair=repair, now=microseconds_now())
+        if repair and report.findings:  # what was sealed may be hot again
+            self._sealing.wrote(report.checked.get("memories", 0))
+        return report
+
+    def compact(self, *, progress: Progress | None = None) -> CompactReport:
+        """Seal everything hot, drop what was deleted, and merge all segments into one.
+
+        The store does the first on its own when the hot tier has grown large, and merges as
+        segments pile up; readers never wait for it. An interrupted run loses nothing.
+
+        Args:
+            progress: called with what is being done, how many token vectors are done, and how many
+                there are.
+
+        Raises:
+            StoreLocked: another process is sealing or compacting.
+            StoreUnwritable: the disk is full, or the folder cannot be written.
+        """
+        return sealing.compact(self._opened, now=microseconds_now(), progress=progress)
 
     def rebuild(
         self,
@@ -544,7 +589,9 @@ class MemoryStore:
         opened = self._opened
         if isinstance(encoder, str):
             encoder = open_encoder(encoder, device=opened.device)
-        return rebuilding.rebuild(opened, encoder, now=microseconds_now(), progress=progress)
+        count = rebuilding.rebuild(opened, encoder, now=microseconds_now(), progress=progress)
+        self._sealing.wrote(count)
+        return count
 
     def backup(self, destination: str | os.PathLike[str]) -> Path:
         """Copy the store to a new folder while it is in use, and return the folder."""
@@ -567,7 +614,87 @@ class MemoryStore:
         Raises:
             BadInput: not an export, or a line of it is damaged; batches before it are stored.
         """
-        return copying.import_(self._opened, source, now=microseconds_now())
+        return copying.import_(
+            self._opened, source, now=microseconds_now(), wrote=self._sealing.wrote
+        )
+
+    def import_index(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        texts: Texts | None = None,
+        namespace: str = DEFAULT_NAMESPACE,
+        source: str | None = None,
+        same_encoder: bool = False,
+        deleted_at_once: bool = False,
+        progress: Progress | None = None,
+    ) -> ImportIndexReport:
+        """Adopt an index folder of colbert-ai or RAGatouille, without encoding anything.
+
+        Each passage becomes a memory under the key of its document's id, or `ID#0`, `ID#1`, … and
+        the session `ID` where the document has several; without document ids its number is the key.
+        All or nothing is stored. A folder that was imported already changes nothing.
+
+        Args:
+            texts: by passage, or a file of them (`.json`, or lines `number<TAB>text`); by default
+                those in the folder.
+            source: of all memories.
+            same_encoder: the index names another checkpoint than the store's encoder, but it is the
+                same model.
+            deleted_at_once: RAGatouille deleted from this index in a single call.
+            progress: called with what is being done, how much of it is done, and how much there is.
+
+        Raises:
+            BadInput: no such index; its texts are missing; the store has compressed passages
+                already, or other content under one of the keys.
+            EncoderMismatch: the store's encoder is not the one that made the index.
+            IndexDamaged: files of the index contradict each other.
+            StoreLocked: another process is sealing or compacting, or stored the same meanwhile.
+            StoreUnwritable: the disk is full, or a folder cannot be read or written.
+        """
+        from memstore.store.interchanging import import_index  # 10 ms that a query need not pay
+
+        return import_index(
+            self._opened,
+            folder,
+            texts=texts,
+            namespace=namespace,
+            source=source,
+            same_encoder=same_encoder,
+            deleted_at_once=deleted_at_once,
+            now=microseconds_now(),
+            progress=progress,
+        )
+
+    def export_index(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        namespace: str = "*",
+        progress: Progress | None = None,
+    ) -> ExportIndexReport:
+        """Write all passages to a new index folder that colbert-ai and RAGatouille open.
+
+        Of every memory that was not forgotten, valid or not. A document's id is its memory's key,
+        or its id where that is not unique. Sealed vectors go as they are, others compressed.
+
+        Args:
+            namespace: that one and all below it; by default everything.
+            progress: as for `import_index`.
+
+        Raises:
+            BadInput: the folder exists, or there is nothing to export.
+            IndexDamaged: a file of the store's index is missing.
+            StoreUnwritable: the disk is full, or the folder cannot be written.
+        """
+        from memstore.store.index_exporting import export_index
+
+        return export_index(
+            self._opened,
+            folder,
+            namespace=drafts.check_namespace(namespace, allow_all=True),
+            progress=progress,
+        )
 
 
 def _cursor(cursor: str | None) -> int:

@@ -43,7 +43,13 @@ _LEAST = {
     "overlap_tokens": 0,
     "passage_tokens": 1,
     "candidates": 1,
+    "hot_tokens": 0,
+    "threads": 1,
+    "exact": 1,
+    "exhaustive": 0,
+    "nprobe": 1,
 }
+_OPTIONAL = ("exact", "exhaustive", "nprobe")  # None: chosen by the store
 
 
 @dataclass(slots=True)
@@ -179,8 +185,12 @@ def _checked(settings: Settings) -> Settings:
         raise BadInput(f"Setting 'lock_timeout' is {wait!r}; give seconds, 0 or more.")
     for name, least in _LEAST.items():
         value = getattr(settings, name)
+        if value is None and name in _OPTIONAL:
+            continue
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise BadInput(f"Setting {name!r} is {value!r}; give a whole number from {least}.")
+    if settings.residual_bits not in (1, 2, 4, 8):
+        raise BadInput(f"Setting 'residual_bits' is {settings.residual_bits!r}; give 1, 2, 4 or 8.")
     return settings
 
 

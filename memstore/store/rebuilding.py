@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection, select
 
-from memstore.catalog import log, memories, vectors
+from memstore.catalog import log, memories, segments, vectors
 from memstore.catalog.engine import reading, writing
 from memstore.catalog.tables import memory
 from memstore.catalog.vectors import PassageVectors
@@ -15,6 +15,7 @@ from memstore.encoders import Encoder
 from memstore.errors import StoreLocked
 from memstore.store.encoding import Written, encode
 from memstore.store.identity import write_identity
+from memstore.store.index_files import changing_index
 from memstore.store.opening import OpenStore
 
 _BATCH = 256
@@ -50,19 +51,29 @@ def rebuild(
         encoded.update(zip(batch, made, strict=True))
         if progress is not None:
             progress(len(batch))
-    with opened.replacing(encoder), writing(opened.engine, opened.path) as connection:
-        if log.last_event(connection) != version:
+    # However long it takes: what was encoded should not be lost to a merge, which will end.
+    with (
+        changing_index(opened.engine, opened.path, wait=None, consequence="Nothing was replaced."),
+        opened.replacing(encoder),
+        writing(opened.engine, opened.path) as connection,
+    ):
+        if log.changed_since(connection, version, but=log.SEAL):
             raise StoreLocked(
-                f"{opened.path} was changed while it was being re-encoded. Nothing was replaced; "
-                "run the rebuild again when nobody writes."
+                f"{opened.path} was changed while it was being re-encoded. Nothing was "
+                "replaced; run the rebuild again when nobody writes."
             )
         everything = connection.scalars(select(memory.c.row)).all()  # forgotten ones too
         vectors.delete_passages(connection, everything)
+        segments.delete_all(connection)
         for row, passages in encoded.items():
             vectors.insert_passages(connection, row, passages)
         write_identity(connection, encoder.identity)
         log.append_event(
-            connection, log.STORE, "rebuild", now=now, payload={"encoder": encoder.identity.name}
+            connection,
+            log.STORE,
+            "rebuild",
+            now=now,
+            payload={"encoder": encoder.identity.name},
         )
     return len(rows)
 

@@ -1,14 +1,14 @@
 """The one read path: from a query to explained hits.
 
-The namespace is a hard partition, looked at first. What is known of it as a whole (the weights of
-the query's tokens, the mean score) never depends on filters or candidates. Validity and filters
-are applied before candidates are chosen, so they cost no recall.
+The namespace is a hard partition, looked at first. Validity and filters are applied before
+candidates are chosen, so they cost no recall.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,15 @@ from memstore.catalog.sql import among
 from memstore.catalog.tables import memory
 from memstore.encoders import Encoder, QueryVectors
 from memstore.errors import EncoderMismatch
-from memstore.index import token_weights, weighted_scores
-from memstore.store.hits import CognitivePass, Ranked, Scored
+from memstore.maxsim import TokenVectors
+from memstore.store.columns import NEVER
+from memstore.store.hits import CognitivePass, Scored
+from memstore.store.index_files import retried
 from memstore.store.opening import OpenStore
 from memstore.store.requests import Request
-from memstore.store.snapshot import NEVER, SnapshotView
+from memstore.store.retrieval import Retrieval
+from memstore.store.snapshot import SnapshotView
+from memstore.store.token_matches import hot_vectors
 from memstore.times import from_microseconds
 from memstore.types import QueryResult, Suppressed
 
@@ -38,6 +42,10 @@ def answer(opened: OpenStore, texts: Sequence[str], request: Request) -> list[Qu
     Raises:
         EncoderMismatch: another process re-encoded the store with another encoder.
     """
+    return retried(opened.path, lambda: _answer(opened, texts, request))
+
+
+def _answer(opened: OpenStore, texts: Sequence[str], request: Request) -> list[QueryResult]:
     while texts:
         encoder, snapshot = opened.current()
         began = time.perf_counter()
@@ -48,10 +56,8 @@ def answer(opened: OpenStore, texts: Sequence[str], request: Request) -> list[Qu
                 began = time.perf_counter()
                 view = snapshot.refresh(connection)  # once: its rows are this transaction's
                 took["refresh"] = (time.perf_counter() - began) / max(len(texts), 1)
-                return [
-                    _search(opened, encoder, connection, view, text, query, request, dict(took))
-                    for text, query in zip(texts, encoded, strict=True)
-                ]
+                search = _Search(opened, encoder, connection, view, request)
+                return search.results(texts, encoded, took)
         except EncoderMismatch:
             if opened.current() == (encoder, snapshot):
                 raise
@@ -59,80 +65,108 @@ def answer(opened: OpenStore, texts: Sequence[str], request: Request) -> list[Qu
     return []
 
 
-def _search(
-    opened: OpenStore,
-    encoder: Encoder,
-    connection: Connection,
-    view: SnapshotView,
-    text: str,
-    query: QueryVectors,
-    request: Request,
-    took: dict[str, float],
-) -> QueryResult:
-    """Answer one encoded query in one read transaction; writes nothing."""
-    namespaces = list(memories.namespaces_under(connection, request.namespace))
-    known = _known(view, namespaces, request)
+class _Search:
+    """Queries that share one state of the store and one request."""
 
-    began = time.perf_counter()
-    scored = _score(view, known, query)
-    matching = _filtered(connection, view, namespaces, request)
-    valid = _valid(connection, view, request)
-    depth = max(opened.settings.candidates, 4 * request.limit)
-    candidates = _where(scored.ranked, matching & valid, depth)
-    took["retrieve"] = time.perf_counter() - began
+    def __init__(
+        self,
+        opened: OpenStore,
+        encoder: Encoder,
+        connection: Connection,
+        view: SnapshotView,
+        request: Request,
+    ) -> None:
+        self._opened = opened
+        self._encoder = encoder
+        self._connection = connection
+        self._view = view
+        self._request = request
+        self._namespaces = list(memories.namespaces_under(connection, request.namespace))
+        self._space = view.space(self._namespaces, request.known_at)
+        self._matching = _filtered(connection, view, self._namespaces, request)
+        self._valid = _valid(connection, view, request)
+        self._allowed = view.allow(self._space, self._matching & self._valid)
+        self._depth = max(opened.settings.candidates, 4 * request.limit)
 
-    began = time.perf_counter()
-    pass_ = CognitivePass(encoder, connection, view, scored, request, namespaces, text)
-    hits = pass_.hits(candidates)
-    suppressed: tuple[Suppressed, ...] = ()
-    if request.explain:
-        removed = _where(scored.ranked, matching & ~valid & known, request.limit)
-        suppressed = pass_.suppressed(removed, hits)
-    took["score"] = time.perf_counter() - began
-    if query.truncated:
-        pass_.flags.append("query_truncated")
-    return QueryResult(
-        query=text,
-        hits=hits,
-        now=from_microseconds(request.now),
-        as_of=from_microseconds(request.now if request.as_of is None else request.as_of),
-        known_at=None if request.known_at is None else from_microseconds(request.known_at),
-        profile=pass_.profile.name,
-        took=took,
-        suppressed=suppressed,
-        flags=tuple(dict.fromkeys(pass_.flags)),
-    )
+    def results(
+        self, texts: Sequence[str], queries: Sequence[QueryVectors], took: Mapping[str, float]
+    ) -> list[QueryResult]:
+        """Retrieve in several threads, then finish each query with what the database holds."""
+        threads = min(self._opened.settings.threads, len(texts))
+        if threads > 1:
+            with ThreadPoolExecutor(threads) as pool:
+                retrieved = list(pool.map(self._retrieve, queries))
+        else:
+            retrieved = [self._retrieve(query) for query in queries]
+        return [
+            self._finish(text, query, *parts, dict(took))
+            for text, query, parts in zip(texts, queries, retrieved, strict=True)
+        ]
 
+    def _retrieve(self, query: QueryVectors) -> tuple[Retrieval, Scored, float]:
+        began = time.perf_counter()
+        opened = self._opened
+        retrieval = Retrieval(self._view, self._space, query, opened.settings, opened.device)
+        scored = Scored(
+            ranked=retrieval.best(self._allowed, self._depth),
+            mean=retrieval.mean,
+            memories=retrieval.memories,
+            query_tokens=len(query.vectors),
+            query=query,
+            weights=retrieval.weights,
+        )
+        return retrieval, scored, time.perf_counter() - began
 
-def _known(view: SnapshotView, namespaces: Sequence[int], request: Request) -> NDArray[np.bool_]:
-    """Return which memories of the namespaces the store knew at `known_at`."""
-    here = view.in_namespaces(namespaces)
-    if request.known_at is None:
-        here &= view.columns["expired_at"] == NEVER
-    else:
-        here &= view.columns["recorded_at"] <= request.known_at
-        here &= view.columns["expired_at"] > request.known_at
-    return here
+    def _finish(
+        self,
+        text: str,
+        query: QueryVectors,
+        retrieval: Retrieval,
+        scored: Scored,
+        seconds: float,
+        took: dict[str, float],
+    ) -> QueryResult:
+        request = self._request
+        took["retrieve"] = seconds
+        began = time.perf_counter()
+        pass_ = CognitivePass(
+            self._encoder,
+            self._connection,
+            self._view,
+            scored,
+            request,
+            self._namespaces,
+            text,
+            self._stored_vectors,
+        )
+        hits = pass_.hits(scored.ranked)
+        suppressed: tuple[Suppressed, ...] = ()
+        if request.explain:
+            invalid = self._view.allow(self._space, self._matching & ~self._valid)
+            removed = retrieval.best(invalid, request.limit)
+            suppressed = pass_.suppressed(removed, hits)
+        took["score"] = time.perf_counter() - began
+        if query.truncated:
+            pass_.flags.append("query_truncated")
+        return QueryResult(
+            query=text,
+            hits=hits,
+            now=from_microseconds(request.now),
+            as_of=from_microseconds(request.now if request.as_of is None else request.as_of),
+            known_at=None if request.known_at is None else from_microseconds(request.known_at),
+            profile=pass_.profile.name,
+            took=took,
+            suppressed=suppressed,
+            flags=tuple(dict.fromkeys(pass_.flags)),
+        )
 
-
-def _score(view: SnapshotView, known: NDArray[np.bool_], query: QueryVectors) -> Scored:
-    """Score every passage of the known memories; a memory scores as its best passage."""
-    hot = view.hot
-    slots = np.flatnonzero(hot.live & known[hot.owners]) if len(hot.owners) else np.empty(0, int)
-    maxima = hot.similarities(query.vectors, slots)
-    weights = token_weights(maxima, query.factors, query.contrast)
-    scores = weighted_scores(maxima, weights)
-    owners = hot.owners[slots]
-    # best passage first within its memory; ties go by numbers of the database, because positions
-    # in a snapshot depend on what this process has seen happen
-    order = np.lexsort((hot.passage_ids[slots], -scores, owners))
-    first = np.ones(len(order), dtype=np.bool_)
-    first[1:] = owners[order][1:] != owners[order][:-1]
-    best = order[first]
-    best = best[np.lexsort((view.columns["row"][owners[best]], -scores[best]))]
-    ranked = Ranked(owners[best], hot.passage_ids[slots[best]], scores[best])
-    mean = float(np.mean(np.sort(scores[best]))) if len(best) else 0.0
-    return Scored(ranked, mean, len(best), len(query.vectors))
+    def _stored_vectors(self, passage_id: int) -> TokenVectors | None:
+        """Return a passage's vectors, wherever they lie."""
+        sealed = self._view.sealed
+        for base, segment in sealed.parts():
+            for slot in segment.slots_of(np.array([passage_id])):
+                return next(sealed.vectors(np.array([base + slot])))
+        return hot_vectors(self._connection, self._encoder.identity.dim, passage_id)
 
 
 def _filtered(
@@ -152,12 +186,17 @@ def _valid(connection: Connection, view: SnapshotView, request: Request) -> NDAr
     until = request.now if request.as_of is None else request.as_of
     ends = view.columns["valid_to"]
     if request.known_at is not None:
-        ends = ends.copy()
-        for row, end in validity_changes(connection, request.known_at).items():
-            ends[view.columns["row"] == row] = NEVER if end is None else end
+        ends = _replaced(ends, view.columns["row"], validity_changes(connection, request.known_at))
     return (view.columns["start"] <= as_of) & (ends > until)
 
 
-def _where(ranked: Ranked, allowed: NDArray[np.bool_], depth: int) -> Ranked:
-    keep = np.flatnonzero(allowed[ranked.positions])[:depth]
-    return Ranked(ranked.positions[keep], ranked.passage_ids[keep], ranked.scores[keep])
+def _replaced(
+    ends: NDArray[np.int64], rows: NDArray[np.int64], changes: Mapping[int, int | None]
+) -> NDArray[np.int64]:
+    """Return the ends with those of some rows replaced, (memories,); None is NEVER."""
+    if not changes:
+        return ends
+    changed = np.array(sorted(changes), dtype=np.int64)
+    then = np.array([NEVER if (end := changes[row]) is None else end for row in changed.tolist()])
+    places = np.minimum(np.searchsorted(changed, rows), len(changed) - 1)
+    return np.where(changed[places] == rows, then[places], ends)

@@ -93,10 +93,24 @@ def _store_all(
 ) -> list[Stored]:
     if ready.encoder is not None:
         opened.check_encoder(connection, ready.encoder)
-    return [
-        _store(connection, draft, ready.prepared.get(position), ready.holding_at, now)
-        for position, draft in enumerate(drafts)
-    ]
+    # again: another process may have been faster
+    present = memories.stored_contents(connection, {draft.content_hash for draft in drafts})
+    namespaces = {
+        path: memories.namespace_id(connection, path)
+        for path in dict.fromkeys(draft.namespace for draft in drafts)
+    }
+    stored = []
+    for position, draft in enumerate(drafts):
+        namespace = namespaces[draft.namespace]
+        known = None
+        if (namespace, draft.content_hash) in present:
+            known = _unchanged(connection, namespace, draft, ready.holding_at)
+        if known is not None:
+            stored.append(Stored(known, added=False))
+            continue
+        stored.append(_store(connection, draft, namespace, ready.prepared.get(position), now))
+        present.add((namespace, draft.content_hash))
+    return stored
 
 
 def check_distinct_keys(drafts: Iterable[Draft]) -> None:
@@ -166,11 +180,15 @@ def _look_up(
     # the second of two equal drafts is not new either: how an ingest is cut into batches
     # must not decide what counts as context
     first: dict[tuple[str, str], int] = {}
+    present = memories.stored_contents(connection, {draft.content_hash for draft in drafts})
     new = {
         position: draft
         for position, draft in enumerate(drafts)
         if first.setdefault((draft.namespace, draft.content_hash), position) == position
-        and _unchanged(connection, namespaces[draft.namespace], draft, holding_at) is None
+        and (
+            (namespaces[draft.namespace], draft.content_hash) not in present
+            or _unchanged(connection, namespaces[draft.namespace], draft, holding_at) is None
+        )
     }
     contexts = _session_contexts(connection, new, namespaces, opened.settings.session_context)
     return new, contexts, _participants(connection, new, namespaces)
@@ -258,15 +276,10 @@ def _unchanged(
 def _store(
     connection: Connection,
     draft: Draft,
+    namespace: int,
     prepared: _Prepared | None,
-    holding_at: int | None,
     now: int,
 ) -> Stored:
-    namespace = memories.namespace_id(connection, draft.namespace)
-    # again: another process may have been faster
-    known = _unchanged(connection, namespace, draft, holding_at)
-    if known is not None:
-        return Stored(known, added=False)
     if prepared is None:
         raise BadInput(
             f"The memory {draft.text[:60]!r} was forgotten by another process while this call ran. "

@@ -49,7 +49,7 @@ RECREATE_PARENTS = (
     + """
     with op.batch_alter_table("passage", recreate="always", table_kwargs=kept) as batch:
         batch.add_column(sa.Column("note", sa.Text()))
-    for parent in ("entity", "namespace", "source", "codec", "segment"):
+    for parent in ("entity", "namespace", "source", "codec", "segment", "tombstone"):
         with op.batch_alter_table(parent, recreate="always") as batch:
             batch.add_column(sa.Column("note", sa.Text()))
 """
@@ -136,6 +136,59 @@ def alembic(*arguments):
 
 def test_every_table_has_rows_in_these_tests(filled):
     assert all(len(found) == 2 for found in rows(filled).values())
+
+
+def test_every_row_of_the_first_schema_is_there_in_the_present_one(tmp_path):
+    old = tmp_path / "old.mem"
+    old.mkdir()
+    run = alembic("-x", f"store={old}", "upgrade", "0001")
+    assert run.returncode == 0, run.stderr
+    with closing(sqlite3.connect(old / DATABASE)) as connection:
+        tables = [
+            name
+            for (name,) in connection.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE '%CONSTRAINT%'"
+            )
+            if name != "alembic_version"
+        ]
+        assert set(tables) == {table.name for table in metadata.sorted_tables} - {"tombstone"}
+        for table in tables:
+            columns = connection.execute(f'PRAGMA table_info("{table}")').fetchall()
+            for row in (1, 2):
+                values = [
+                    row if kind in ("INTEGER", "FLOAT", "BOOLEAN") else f"{name}{row}"
+                    for _, name, kind, *_ in columns
+                ]
+                marks = ", ".join("?" * len(values))
+                connection.execute(f'INSERT INTO "{table}" VALUES ({marks})', values)
+        connection.commit()
+        before = {
+            table: connection.execute(f'SELECT * FROM "{table}" ORDER BY rowid').fetchall()
+            for table in tables
+        }
+    bring_up_to_date(old, lock_timeout=5.0)
+    with closing(sqlite3.connect(old / DATABASE)) as connection:
+        for table in tables:
+            found = connection.execute(f'SELECT * FROM "{table}" ORDER BY rowid').fetchall()
+            assert found == before[table]
+        assert connection.execute("SELECT count(*) FROM tombstone").fetchone() == (0,)
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [
+            (SCHEMA_VERSION,)
+        ]
+
+
+def test_a_store_of_the_first_schema_goes_on_as_one_of_the_present(made):
+    line = "DROP TABLE tombstone; UPDATE alembic_version SET version_num = '0001'"
+    with closing(sqlite3.connect(made / DATABASE)) as connection:
+        connection.executescript(line)
+    with pytest.raises(StoreUnwritable, match="older schema 0001"):
+        MemoryStore.open(made, read_only=True)
+    with MemoryStore.open(made) as store:
+        assert store.query("Porto").hits[0].memory.text == "Ana lives in Porto."
+        assert store.compact().sealed == 1
+        store.forget(store.list().memories[0].id)
+        assert store.compact().dropped == 1
+        assert store.verify().clean
 
 
 def test_recreating_parent_tables_keeps_their_children(filled, later):

@@ -6,10 +6,12 @@ import pty
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 
-from memstore import MemoryStore
+from memstore import Hit, Memory, MemoryStore, Part, Passage, QueryResult, TokenMatch
+from memstore.cli.output import print_result
 
 HOSTILE = "Lisbon \x1b[31mred\x1b]0;title\x07 \x9b2J \x7f\b\rgone"
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -195,3 +197,102 @@ def test_an_error_that_nobody_reads_leaves_no_traceback(shell):
     )
     assert done.stdout + done.stderr == ""
     assert (shell.folder / "status").read_text() == "1\n"
+
+
+def test_an_explained_hit_shows_its_five_strongest_token_matches(capsys):
+    matches = [
+        # (query token, passage token, similarity, weight)
+        ("live", "lives", 0.814, 0.3),
+        ("dog", "cat", -0.05, 0.1),
+        ("where", "the", 0.5, 0.1),
+        ("ana", "Ana", 1.0, 0.4),
+        ("in", "in\n", 0.99, 0.05),
+        ("x" * 99, "y" * 5000, 0.9, 0.05),
+        ("?", "?", 1.0, 0.0),
+    ]
+    print_result(_explained(matches), explain=True)
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    long = f"{'x' * 23}…→{'y' * 23}… .90"
+    first = lines.index("+1.00 semantic: MaxSim 0.600") + 1
+    assert " ".join(lines[first:]) == (
+        f"tokens: ana→Ana 1.00, live→lives .81, where→the .50, in→in .99, {long} …"
+    )
+    print_result(_explained(matches[:2]), explain=True)
+    assert "tokens: live→lives .81, dog→cat -.05\n" in _squeezed(capsys.readouterr().out)
+    print_result(_explained([]), explain=True)
+    assert "tokens" not in capsys.readouterr().out
+
+
+def _squeezed(text: str) -> str:
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
+def _explained(matches: list[tuple[str, str, float, float]]) -> QueryResult:
+    """A result of one hit with these token matches."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    memory = Memory(
+        id="0" * 26,
+        namespace="default",
+        key=None,
+        session=None,
+        title=None,
+        text="Ana lives here.",
+        metadata={},
+        source=None,
+        occurred_at=now,
+        recorded_at=now,
+        valid_from=None,
+        valid_to=None,
+        superseded_by=None,
+        half_life=None,
+        confidence=5.0,
+        importance=0.0,
+        entities=(),
+    )
+    hit = Hit(
+        rank=1,
+        score=1.0,
+        probability=None,
+        memory=memory,
+        passage=Passage(text=memory.text, start=0, end=15),
+        parts=(Part(name="semantic", nats=1.0, why="MaxSim 0.600"),),
+        token_matches=tuple(
+            TokenMatch(
+                query_token=asked,
+                passage_token=met,
+                start=None,
+                end=None,
+                similarity=similarity,
+                weight=weight,
+            )
+            for asked, met, similarity, weight in matches
+        ),
+    )
+    return QueryResult(
+        query="q", hits=(hit,), now=now, as_of=now, known_at=None, profile="semantic", took={}
+    )
+
+
+def test_explained_queries_show_token_matches_in_every_format(shell):
+    table = shell.run("query", "Lisbon Ana", "-k", "1", "--explain").stdout
+    assert "tokens: lisbon→Lisbon 1.00, ana→Ana 1.00" in table
+    assert "tokens:" not in shell.run("query", "Lisbon Ana").stdout
+    [hit] = shell.json("query", "Lisbon Ana", "-k", "1", "--explain")["hits"]
+    first, second = hit["token_matches"]
+    assert first["similarity"] == pytest.approx(1, abs=0.01)
+    assert first | {"similarity": 1} == {
+        "query_token": "lisbon",
+        "passage_token": "Lisbon",
+        "start": 24,
+        "end": 30,
+        "similarity": 1,
+        "weight": 0.5,
+    }
+    assert second["passage_token"] == "Ana"
+    (shell.folder / "q.jsonl").write_text('{"text": "Lisbon Ana"}\n')
+    for arguments in (("Lisbon Ana", "--jsonl"), ("--queries", "q.jsonl", "--jsonl")):
+        done = shell.run("query", *arguments, "-k", "1", "--explain")
+        [written] = map(json.loads, done.stdout.splitlines())
+        assert written.get("hits", [written])[0]["token_matches"] == hit["token_matches"]
+    plain = shell.run("query", "--queries", "q.jsonl", "--jsonl").stdout
+    assert "token_matches" not in plain

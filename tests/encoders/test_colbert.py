@@ -127,6 +127,16 @@ def test_a_document_is_cut_at_the_document_length(encoder: ColBERTEncoder) -> No
     np.testing.assert_allclose(long, cut, atol=1e-6)
 
 
+def test_vectors_of_markers_are_named_and_those_of_words_have_their_span(
+    encoder: ColBERTEncoder,
+) -> None:
+    spans = encoder.vector_spans("Berlin, the city.")
+    assert spans == ["[CLS]", "[unused1]", (0, 6), (8, 11), (12, 16), "[SEP]"]
+    assert encoder.vector_spans("?!") == ["[CLS]", "[unused1]", "[SEP]"]
+    # what someone wrote is text, even where the tokenizer takes it for a marker
+    assert encoder.vector_spans("[SEP] ana") == ["[CLS]", "[unused1]", (0, 5), (6, 9), "[SEP]"]
+
+
 def test_context_is_ignored(encoder: ColBERTEncoder) -> None:
     alone, after = encoder.encode_documents(
         [DocumentText("the city"), DocumentText("the city", context=("berlin",))]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from memstore.encoders import DocumentText, Encoder, encoder_names, open_encoder
 from memstore.encoders.colbert import ColBERTEncoder
@@ -161,6 +163,40 @@ def test_spans_of_tokens_go_on_after_the_document_length(encoder: Encoder) -> No
     spans = encoder.token_spans(text)
     assert len(spans) >= 1000
     assert spans == sorted(spans)
+
+
+@pytest.mark.parametrize("text", [*TEXTS, *ODD_TEXTS.values(), "don't, " * 300, "é" * 40])
+def test_each_vector_of_a_text_has_the_span_it_stands_for(encoder: Encoder, text: str) -> None:
+    assert_spans_of_vectors(encoder, text)
+
+
+@given(text=st.text(st.characters(), max_size=60))
+def test_each_vector_of_any_text_has_a_span(encoder: Encoder, text: str) -> None:
+    assert_spans_of_vectors(encoder, text)
+
+
+def assert_spans_of_vectors(encoder: Encoder, text: str) -> None:
+    alone, after = encoder.encode_documents(
+        [DocumentText(text), DocumentText(text, context=("Where? " * 80, "In Berlin."))]
+    )
+    spans = encoder.vector_spans(text)
+    assert len(spans) == len(alone) == len(after)
+    inside = [span for span in spans if not isinstance(span, str)]
+    assert inside == sorted(inside)
+    assert all(0 <= start < end <= len(text) for start, end in inside)
+
+
+def test_spans_of_vectors_are_the_words_without_punctuation(encoder: Encoder) -> None:
+    text = "Ána lives,\nin BERLIN: \ud800 the city!"
+    words = [text[slice(*span)] for span in encoder.vector_spans(text) if isinstance(span, tuple)]
+    assert "".join(words).replace("\ud800", "") == "ÁnalivesinBERLINthecity"
+
+
+def test_spans_of_vectors_end_where_a_long_text_is_cut(encoder: Encoder) -> None:
+    text = " ".join(["ana"] * 1000)
+    spans = [span for span in encoder.vector_spans(text) if isinstance(span, tuple)]
+    assert spans == encoder.token_spans(text)[: len(spans)]
+    assert encoder.identity.document_length - 3 <= len(spans) <= encoder.identity.document_length
 
 
 def test_progress_counts_every_document(encoder: Encoder) -> None:

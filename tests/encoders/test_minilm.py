@@ -402,6 +402,22 @@ class TestDocuments:
         )
         assert alone.shape == after.shape
 
+    @pytest.mark.parametrize("text", [*CONVERSATION, "Ána's CAFÉ, reopened", "..."])
+    def test_a_vector_stands_for_the_characters_its_token_was_read_from(
+        self, encoder: MiniLMEncoder, text: str
+    ) -> None:
+        (window,) = encoder._document_windows([DocumentText(text, ("Before.", "And then?"))])
+        kept = [encoder._token(window.ids[place]) for place in window.kept]
+        spans = encoder.vector_spans(text)
+        written = [span if isinstance(span, str) else text[slice(*span)] for span in spans]
+        plain = str.maketrans("áé", "ae")
+        assert len(kept) == len(written)
+        assert [token.removeprefix("##") for token in kept if token != "[UNK]"] == [
+            word if word in ("[CLS]", "[SEP]") else word.lower().translate(plain)
+            for token, word in zip(kept, written, strict=True)
+            if token != "[UNK]"
+        ]
+
     def test_only_the_last_two_texts_of_a_context_count(self, encoder: MiniLMEncoder) -> None:
         two, many = encoder.encode_documents(
             [

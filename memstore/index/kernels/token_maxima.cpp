@@ -4,29 +4,15 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <vector>
 
-#if defined(__x86_64__)
-#define MEMSTORE_X86 1
-#if defined(__GNUC__) && !defined(__clang__)
-// GCC 12's own header leaves a don't-care operand unset and then warns of it.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#include <immintrin.h>
-#pragma GCC diagnostic pop
-#else
-#include <immintrin.h>
-#endif
-#endif
+#include "alignment.h"
 
 namespace memstore {
 namespace {
 
 // Query tokens that share a panel: the 32-bit lanes of one 256-bit register.
 constexpr std::size_t lanes = 8;
-
-std::size_t round_up(std::size_t value, std::size_t multiple) {
-    return (value + multiple - 1) / multiple * multiple;
-}
 
 // A query rounded to integers: value[q, d] * scale[q] is about query[q, d].
 struct IntegerQuery {
@@ -102,10 +88,6 @@ void store_lanes(const float* best, const IntegerQuery& query, float* maxima) {
 // multiplies unsigned by signed bytes: documents become code + 128, and -128 * sum(value) starts
 // the accumulator to undo it.
 
-struct alignas(64) Line {
-    std::uint8_t bytes[64];
-};
-
 // Panels that are searched together: four while there are as many, then the rest.
 constexpr std::size_t most_panels = 4;
 
@@ -147,8 +129,6 @@ VnniQuery arrange_for_vnni(const IntegerQuery& query) {
 // loop reaches all of them from one pointer at distances that the compiler knows.
 constexpr std::size_t block_tokens = 8;
 constexpr std::size_t chunk_dims = 128;
-
-#define MEMSTORE_VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
 
 // GCC 12 copies the accumulator around the intrinsic and runs out of registers.
 MEMSTORE_VNNI inline __attribute__((always_inline)) __m512i dot_bytes(__m512i sum,
@@ -298,8 +278,6 @@ Avx2Query arrange_for_avx2(const IntegerQuery& query) {
     return result;
 }
 
-#define MEMSTORE_AVX2 __attribute__((target("avx2")))
-
 // Folds four document tokens into the running maxima of `Panels` x 8 query tokens.
 template <int Panels>
 MEMSTORE_AVX2 inline __attribute__((always_inline)) void fold_avx2(const Avx2Query& query,
@@ -379,35 +357,7 @@ MEMSTORE_AVX2 void avx2_maxima(const Documents& documents, const Passages& passa
 
 #endif  // MEMSTORE_X86
 
-std::vector<InstructionSet> detect() {
-    std::vector<InstructionSet> sets;
-#ifdef MEMSTORE_X86
-    // GCC and Clang also ask the operating system whether it saves the wide registers.
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512f"))
-        sets.push_back(InstructionSet::avx512_vnni);
-    if (__builtin_cpu_supports("avx2")) sets.push_back(InstructionSet::avx2);
-#endif
-    sets.push_back(InstructionSet::scalar);
-    return sets;
-}
-
 }  // namespace
-
-const std::vector<InstructionSet>& available_instruction_sets() {
-    static const std::vector<InstructionSet> sets = detect();
-    return sets;
-}
-
-const char* name_of(InstructionSet set) {
-    switch (set) {
-        case InstructionSet::avx512_vnni: return "avx512_vnni";
-        case InstructionSet::avx2: return "avx2";
-        case InstructionSet::scalar: break;
-    }
-    return "scalar";
-}
 
 void token_maxima(const Documents& documents, const Passages& passages, const float* query,
                   std::size_t query_tokens, InstructionSet set, float* maxima) {

@@ -3,16 +3,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
+
+#include "instruction_sets.h"
 
 namespace memstore {
-
-enum class InstructionSet { scalar, avx2, avx512_vnni };
-
-// What this processor (and its operating system) can run, fastest first; never empty.
-const std::vector<InstructionSet>& available_instruction_sets();
-
-const char* name_of(InstructionSet set);
 
 // Document tokens: codes (tokens, dim), row-major; one scale per token.
 struct Documents {

@@ -1,0 +1,33 @@
+// Dot products of centroids with query tokens, and what is chosen by them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "instruction_sets.h"
+
+namespace memstore {
+
+// Centroids (count, dim) as integers, row-major, no row longer than `longest_row`.
+struct Centroids {
+    const std::int16_t* values;
+    std::size_t count;
+    std::size_t dim;
+};
+
+// Writes scores (centroids, query tokens rounded up to a multiple of 16); those added are zero.
+void centroid_scores(const Centroids& centroids, double scale, const float* query,
+                     std::size_t query_tokens, InstructionSet set, float* scores);
+
+// Writes the `count` <= `centroids` best centroids of each query token, best first.
+void nearest_centroids(const float* scores, std::size_t centroids, std::size_t query_tokens,
+                       std::size_t count, std::int32_t* nearest);
+
+// The first centroid longer than `longest_row`, or their number if there is none.
+std::size_t first_too_long(const Centroids& centroids);
+
+// Writes each vector's nearest centroid and their dot product as integers.
+void assign(const float* vectors, std::size_t count, const Centroids& centroids,
+            InstructionSet set, std::int32_t* nearest, std::int32_t* products);
+
+}  // namespace memstore

@@ -1,0 +1,128 @@
+"""One query against both tiers: what its tokens weigh, and the memories that match best.
+
+What is known of the searched namespaces as a whole (the weights of the query's tokens, the mean
+score) never depends on filters or candidates. The hot tier and up to 1,024 sealed passages are
+scored exactly and known wholly; of more sealed passages it comes from a sample of memories, and the
+best match of each token also from passages near it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memstore.encoders import QueryVectors
+from memstore.index import Rest, SealedSearch, depths_for, token_weights, weighted_scores
+from memstore.settings import Settings
+from memstore.store.hits import Ranked
+from memstore.store.snapshot import SMALL, Allowed, SnapshotView, Space
+
+
+class Retrieval:
+    """A query over one space of a view. Pure computation: it may run in any thread."""
+
+    def __init__(
+        self,
+        view: SnapshotView,
+        space: Space,
+        query: QueryVectors,
+        settings: Settings,
+        device: str,
+    ) -> None:
+        self._view = view
+        self._space = space
+        self._settings = settings
+        self._hot_maxima = view.hot.similarities(query.vectors, space.hot)
+        self._search: SealedSearch | None = None
+        sampled = np.empty((0, len(query.vectors)), dtype=np.float32)
+        rest = None
+        if space.sealed_passages:
+            self._search = view.sealed.search(query.vectors, device, passages=space.sealed_passages)
+            sampled = self._search.maxima(space.sample)
+            if not self._small:
+                near = self._search.maxima(self._search.witnesses(space.sealed))
+                rest = Rest(sampled, space.sealed_passages, near)
+        self._sealed_maxima = sampled
+        whole = self._hot_maxima if rest else np.concatenate([self._hot_maxima, sampled])
+        self.weights = token_weights(whole, query.factors, query.contrast, rest=rest)
+        self._hot_scores = weighted_scores(self._hot_maxima, self.weights)
+        self._sealed_scores = weighted_scores(sampled, self.weights)
+
+    @property
+    def _small(self) -> bool:
+        return self._space.sealed_passages <= SMALL
+
+    @property
+    def memories(self) -> int:
+        """Number of memories in the space."""
+        return int(np.count_nonzero(self._space.known))
+
+    @property
+    def mean(self) -> float:
+        """Mean score of the space's memories; 0 where there are none."""
+        hot = _best_scores(self._view.hot.owners[self._space.hot], self._hot_scores)
+        owners = self._view.sealed.owners[self._space.sample]
+        sealed = _best_scores(owners, self._sealed_scores)
+        if self._small:
+            both = np.concatenate([hot, sealed])
+            return float(np.mean(np.sort(both))) if len(both) else 0.0
+        of_sealed = float(np.mean(np.sort(sealed))) * self._space.sealed_memories
+        count = len(hot) + self._space.sealed_memories
+        return (float(np.sum(np.sort(hot))) + of_sealed) / count
+
+    def best(self, allowed: Allowed, depth: int) -> Ranked:
+        """Return the best memories among the allowed ones, each by its best passage.
+
+        Args:
+            depth: most memories.
+        """
+        hot = self._space.hot[allowed.hot]
+        slots, scores = self._sealed(allowed, depth)
+        view = self._view
+        owners = np.concatenate([view.hot.owners[hot], view.sealed.owners[slots]])
+        passage_ids = np.concatenate([view.hot.passage_ids[hot], view.sealed.passage_ids(slots)])
+        both = np.concatenate([self._hot_scores[allowed.hot], scores])
+        # best passage first within its memory; ties go by numbers of the database, because
+        # positions in a snapshot depend on what this process has seen happen
+        order = np.lexsort((passage_ids, -both, owners))
+        first = np.ones(len(order), dtype=np.bool_)
+        first[1:] = owners[order][1:] != owners[order][:-1]
+        best = order[first]
+        rows = view.columns["row"][owners[best]]
+        best = best[np.lexsort((rows, -both[best]))][:depth]
+        return Ranked(owners[best], passage_ids[best], both[best])
+
+    def _sealed(
+        self, allowed: Allowed, depth: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return sealed slots worth considering, ascending, and their exact scores."""
+        if self._search is None:
+            return np.empty(0, dtype=np.int64), np.empty(0)
+        if self._small:
+            return self._space.sample[allowed.sample], self._sealed_scores[allowed.sample]
+        settings = self._settings
+        depths = depths_for(
+            depth,
+            allowed.sealed_passages,
+            exact=settings.exact,
+            exhaustive=settings.exhaustive,
+            nprobe=settings.nprobe,
+        )
+        slots = self._search.candidates(
+            self.weights,
+            allowed.sealed,
+            depths,
+            owners=self._view.sealed.owners,
+            memories=min(depth, allowed.sealed_memories),
+        )
+        return slots, weighted_scores(self._search.maxima(slots), self.weights)
+
+
+def _best_scores(owners: NDArray[np.int64], scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the best score of each owner, (distinct owners,)."""
+    if not len(owners):
+        return scores[:0]
+    order = np.lexsort((scores, owners))
+    last = np.ones(len(order), dtype=np.bool_)
+    last[:-1] = owners[order][1:] != owners[order][:-1]
+    return scores[order][last]

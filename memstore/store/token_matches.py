@@ -1,0 +1,89 @@
+"""Which token of a query met which token of a passage: late interaction, told to people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from memstore.catalog import vectors
+from memstore.encoders import Encoder, QueryVectors, VectorSpan
+from memstore.index import dequantize
+from memstore.maxsim import TokenVectors
+from memstore.store.encoding import passage_heading
+from memstore.types import Memory, Passage, TokenMatch
+
+# The vectors (tokens, dim) of a passage by its id; None where there are none.
+StoredVectors = Callable[[int], TokenVectors | None]
+
+
+def hot_vectors(connection: Connection, dim: int, passage_id: int) -> TokenVectors | None:
+    """Return a hot passage's vectors; None if it is not hot or its bytes are not (tokens, dim)."""
+    codes, scales = vectors.hot_bytes(connection, [passage_id]).get(passage_id, (b"", b""))
+    if not scales or len(codes) * 4 != len(scales) * dim:
+        return None
+    return dequantize(
+        np.frombuffer(codes, dtype=np.int8).reshape(-1, dim), np.frombuffer(scales, dtype="<f4")
+    )
+
+
+def token_matches(
+    encoder: Encoder,
+    memory: Memory,
+    passage: Passage,
+    *,
+    stored: TokenVectors,
+    query: QueryVectors,
+    weights: NDArray[np.float64],
+) -> tuple[TokenMatch, ...]:
+    """Return the best match of each query token in the passage; of equal ones the first.
+
+    Empty if the encoder does not make as many vectors of the passage now as are stored: it or its
+    settings changed since, and to say which vector is which token would be a guess.
+
+    Args:
+        stored: (tokens, dim), the passage's vectors.
+        weights: (query tokens,), each >= 0, not all zero.
+    """
+    heading = passage_heading(encoder, memory.title)
+    spans = encoder.vector_spans(f"{heading}{passage.text}")
+    if len(spans) != len(stored):
+        return ()
+    # Not a matrix product, in which equal tokens may differ in the last bit by where they stand.
+    similarities = np.einsum("qd,td->qt", query.vectors, stored)
+    best = similarities.argmax(axis=1).tolist()
+    shares = (weights / weights.sum()).tolist()
+    matches = []
+    for label, row, token, share in zip(query.tokens, similarities, best, shares, strict=True):
+        text, start, end = _place(spans[token], heading, passage)
+        matches.append(
+            TokenMatch(
+                query_token=label,
+                passage_token=text,
+                start=start,
+                end=end,
+                similarity=float(row[token]),
+                weight=share,
+            )
+        )
+    return tuple(matches)
+
+
+def _place(span: VectorSpan, heading: str, passage: Passage) -> tuple[str, int | None, int | None]:
+    """Return a token's text and its characters of the memory's text, if they are any of it.
+
+    >>> _place((4, 9), "Ana: ", Passage(text="moved", start=100, end=105))
+    ('move', 100, 104)
+    """
+    if isinstance(span, str):
+        return span, None, None
+    start, end = span
+    if end <= len(heading):
+        return heading[start:end].strip(), None, None
+    start, end = max(start - len(heading), 0), end - len(heading)
+    token = passage.text[start:end]
+    if token.strip():  # some tokenizers count the space before a word as part of it
+        start += len(token) - len(token.lstrip())
+    return passage.text[start:end], passage.start + start, passage.start + end
