@@ -81,6 +81,8 @@ def test_an_ingest_stopped_from_the_keyboard_says_what_is_stored_and_how_to_go_o
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # whoever runs the tests in the background lets them ignore it, and so their children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdin is not None
     process.stdin.write("".join(f'{{"text": "Number {number}."}}\n' for number in range(3)))
