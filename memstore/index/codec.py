@@ -14,6 +14,7 @@ Retraining from decoded vectors loses again what the first encoding lost: see `d
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,7 @@ from memstore.maxsim import TokenVectors
 Codes = NDArray[np.uint16] | NDArray[np.uint32]  # (tokens,), numbers of centroids
 Residuals = NDArray[np.uint8]  # (tokens, dim * bits / 8)
 
+GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, Windows' Linux
 BITS = (1, 2, 4, 8)
 SAMPLES_PER_CENTROID = 16
 TRAINING_ROUNDS = 2
@@ -192,7 +194,8 @@ def train(
             seed=seed,
             min_points_per_centroid=1,
             max_points_per_centroid=SAMPLES_PER_CENTROID,
-            gpu=faiss.get_num_gpus() > 0 if hasattr(faiss, "get_num_gpus") else False,
+            # first the driver: without one, faiss-gpu ends the process when it is asked
+            gpu=gpu_driver() and faiss.get_num_gpus() > 0,
         )
         kmeans.train(points[held_out:])
         check()
@@ -202,6 +205,11 @@ def train(
         residuals = vectors - centroids[draft.assign(vectors)]
     check()
     return Codec(centroids, *_buckets(residuals.ravel(), bits))
+
+
+def gpu_driver() -> bool:
+    """Return whether the system has a GPU's driver, without asking a library."""
+    return any(os.path.exists(path) for path in GPU_DRIVERS)
 
 
 def centroid_count(tokens: int) -> int:

@@ -7,7 +7,6 @@ rank them by the centroids of their tokens, decompress the best and score these 
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from memstore.index._kernels import (
     probe,
     sealed_maxima,
 )
+from memstore.index.codec import gpu_driver
 from memstore.index.files import ADVICE
 from memstore.index.segments import Ids, Segment, Slots, StoredCodec
 from memstore.maxsim import TokenVectors
@@ -38,7 +38,6 @@ _NEAR_PASSAGES = 4
 # Passages from which on 'auto' is a GPU if there is one and torch is loaded anyway: where the
 # kernels begin to go by inverted lists. Loading torch and copying the tier takes seconds.
 _GPU_FROM = 131_072
-_GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, Windows' Linux
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,7 +301,7 @@ def _gpu_may_pay(passages: int) -> bool:
     """Say whether to ask torch for a GPU; never loads it."""
     if passages < _GPU_FROM or "torch" not in sys.modules:
         return False
-    return any(os.path.exists(path) for path in _GPU_DRIVERS)
+    return gpu_driver()
 
 
 @contextlib.contextmanager

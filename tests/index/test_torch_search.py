@@ -15,7 +15,7 @@ from memstore.index import (
     Segment,
     SegmentWriter,
     StoredCodec,
-    sealed,
+    codec,
     train,
     write_codec,
 )
@@ -320,7 +320,7 @@ def test_torch_is_asked_for_a_gpu_where_one_may_pay(
 
     asked_for = []
     monkeypatch.setattr(torch_search, "place_for", lambda view, name: asked_for.append(name))
-    monkeypatch.setattr(sealed, "_GPU_DRIVERS", (str(tmp_path if driver else tmp_path / "none"),))
+    monkeypatch.setattr(codec, "GPU_DRIVERS", (str(tmp_path if driver else tmp_path / "none"),))
     monkeypatch.delitem(sys.modules, "torch")
     if loaded:
         monkeypatch.setitem(sys.modules, "torch", torch)
@@ -332,9 +332,9 @@ def test_torch_is_asked_for_a_gpu_where_one_may_pay(
 def test_a_search_without_a_gpu_loads_no_torch(tier):
     code = """
 import sys, numpy as np
-from memstore.index import sealed, SealedView, StoredCodec
+from memstore.index import codec, SealedView, StoredCodec
 view = SealedView(StoredCodec(__import__("pathlib").Path(sys.argv[1]), {}, 32), (), np.empty(0))
-sealed._GPU_DRIVERS = ()
+codec.GPU_DRIVERS = ()
 for device in ("cpu", "auto"):
     view.search(np.ones((1, 32)), device, passages=10**9)
 assert "torch" not in sys.modules
@@ -346,7 +346,7 @@ def test_auto_is_the_kernels_where_torch_has_no_gpu(tier, monkeypatch, tmp_path)
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(sealed, "_GPU_DRIVERS", (str(tmp_path),))
+    monkeypatch.setattr(codec, "GPU_DRIVERS", (str(tmp_path),))
     assert type(tier.view().search(tier.query(1), "auto", passages=10**9)) is SealedSearch
 
 
