@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +13,6 @@ from memstore.catalog.log import read_setting, write_setting
 from memstore.catalog.memories import MemoryRow
 from memstore.catalog.sql import among, inserted
 from memstore.catalog.tables import codec, hot_vector, memory, passage, segment, tombstone
-from memstore.catalog.vectors import HotPassage
-from memstore.errors import IndexDamaged
 
 _NUMBER = "index_number"  # the highest number in a folder's name that was ever committed
 
@@ -106,39 +103,6 @@ def hot_sizes(connection: Connection) -> list[tuple[int, int]]:
         .order_by(hot_vector.c.passage_id)
     )
     return [(row[0], row[1]) for row in rows]
-
-
-def hot_between(connection: Connection, first: int, last: int) -> list[HotPassage]:
-    """Return the hot passages of live memories with ids from `first` to `last`, ascending.
-
-    Raises:
-        IndexDamaged: the vectors of one do not match their checksum.
-    """
-    rows = connection.execute(
-        select(
-            passage.c.id,
-            passage.c.memory_row,
-            hot_vector.c.tokens,
-            hot_vector.c.codes,
-            hot_vector.c.scales,
-            hot_vector.c.checksum,
-            hot_vector.c.checksum,
-        )
-        .join(hot_vector, hot_vector.c.passage_id == passage.c.id)
-        .join(memory, memory.c.row == passage.c.memory_row)
-        .where(memory.c.forgotten_at.is_(None), passage.c.id.between(first, last))
-        .order_by(passage.c.id)
-    )
-    found = []
-    for *values, checksum in rows:
-        item = HotPassage(*values)
-        if zlib.crc32(item.scales, zlib.crc32(item.codes)) != checksum:
-            raise IndexDamaged(
-                f"The vectors of passage {item.passage_id} do not match their checksum. Make them "
-                "again from the text:\n    memstore verify --repair"
-            )
-        found.append(item)
-    return found
 
 
 def insert_codec(connection: Connection, name: str, manifest: Mapping[str, Any], now: int) -> int:

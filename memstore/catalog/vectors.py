@@ -98,9 +98,17 @@ def delete_passages(connection: Connection, memory_rows: Sequence[int]) -> None:
 
 
 def hot_passages(
-    connection: Connection, memory_rows: Sequence[int] | None = None
+    connection: Connection,
+    memory_rows: Sequence[int] | None = None,
+    *,
+    ids: tuple[int, int] | None = None,
 ) -> Iterator[HotPassage]:
-    """Yield the passages of live memories, in the order they were stored."""
+    """Yield the hot passages of live memories, in the order they were stored.
+
+    Args:
+        memory_rows: of these memories only.
+        ids: with ids from the first to the last of these only.
+    """
     statement = (
         select(
             passage.c.id,
@@ -117,6 +125,8 @@ def hot_passages(
     )
     if memory_rows is not None:
         statement = statement.where(among(passage.c.memory_row, memory_rows))
+    if ids is not None:
+        statement = statement.where(passage.c.id.between(*ids))
     for row in connection.execute(statement):
         yield HotPassage(*row)
 

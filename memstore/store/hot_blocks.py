@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from memstore.catalog import segments
+from memstore.catalog import vectors
 from memstore.errors import IndexDamaged
 from memstore.index import dequantize
 from memstore.maxsim import TokenVectors
@@ -35,8 +35,8 @@ def hot_blocks(connection: Connection, hot: Hot, dim: int, *, tokens: int) -> It
     """
     for block in _blocks(hot, tokens):
         wanted = set(block)
-        items = segments.hot_between(connection, block[0], block[-1])
-        items = [item for item in items if item.passage_id in wanted]
+        found = vectors.hot_passages(connection, ids=(block[0], block[-1]))
+        items = [item for item in found if item.passage_id in wanted]
         for item in items:
             if wrong := item.wrong(dim):
                 raise IndexDamaged(wrong)
@@ -58,10 +58,10 @@ def sampled(blocks: Iterable[TokenVectors], total: int, count: int, dim: int) ->
     wanted = np.sort(chance.choice(total, count, replace=False, shuffle=False))
     chosen = np.empty((count, dim), dtype=np.float32)
     first = done = 0
-    for vectors in blocks:
-        last = int(np.searchsorted(wanted, first + len(vectors)))
-        chosen[done:last] = vectors[wanted[done:last] - first]
-        first, done = first + len(vectors), last
+    for block in blocks:
+        last = int(np.searchsorted(wanted, first + len(block)))
+        chosen[done:last] = block[wanted[done:last] - first]
+        first, done = first + len(block), last
     return chosen
 
 
