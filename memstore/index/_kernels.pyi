@@ -9,7 +9,8 @@ and the thread.
 
 Terms: a *slot* is the position of a passage in one segment; its tokens are rows `offsets[slot]` to
 `offsets[slot + 1]` of the segment's token arrays. *Codes* are the number of each token's centroid,
-uint16 up to 65,536 centroids and uint32 beyond. *Scores* are what `centroid_scores` returned.
+uint16 up to 65,536 centroids and uint32 beyond. *Scores* and *bounds* are what `centroid_scores`
+returned.
 """
 
 import numpy as np
@@ -43,32 +44,37 @@ def token_maxima(
 # searching sealed segments
 
 def centroid_scores(
-    centroids: NDArray[np.int16],
+    panels: NDArray[np.int16],
+    centroids: int,
     scale: float,
     query: NDArray[np.float32],
     *,
     instruction_set: str | None = None,
-) -> NDArray[np.float32]:
-    """Return the dot product of every centroid with every query token.
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the dot product of every centroid with every query token, and what bounds them.
 
-    A centroid is `centroids[k] * scale`; no row may be longer than 46,340 (as integers), so that
-    with the query rounded to rows no longer than that every sum fits 32 bits. Longer rows get
-    wrong scores: only `assign` checks, where centroids are made.
+    A centroid is its row of integers times `scale`; no row may be longer than 46,340, so that with
+    the query rounded to rows no longer than that every sum fits 32 bits. Longer rows get wrong
+    scores: only `assign` checks, where centroids are made.
 
-    Shapes: centroids (K, dim), dim from 1 to 65,536; query (query tokens, dim), at least one row,
-        finite.
-    Returns: (K, query tokens rounded up to a multiple of 16); the added columns are zero.
+    Shapes: panels (ceil(K / 32), ceil(dim / 2), 32, 2), value `[p, s, c, i]` being that of centroid
+        `32 * p + c` in dimension `2 * s + i`; query (query tokens, dim), at least one row, dim
+        from 1 to 65,536, finite.
+    Returns: (K, query tokens rounded up to a multiple of 16), the added columns zero; and, of each
+        panel's centroids, the least and the largest score: (panels, 2, the same).
     """
 
 def nearest_centroids(
-    scores: NDArray[np.float32], query_tokens: int, count: int
+    scores: NDArray[np.float32], bounds: NDArray[np.float32], query_tokens: int, count: int
 ) -> NDArray[np.int32]:
     """Return the `count` best centroids of each query token, best first, ties by number.
 
     Returns: (query tokens, min(count, K)).
     """
 
-def byte_table(scores: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.uint8]:
+def byte_table(
+    scores: NDArray[np.float32], bounds: NDArray[np.float32], weights: NDArray[np.float32]
+) -> NDArray[np.uint8]:
     """Return the weighted scores as bytes, all query tokens in the same unit.
 
     The byte of centroid k and query token q is

@@ -39,6 +39,7 @@ HELD_OUT = 0.05  # of the sample, for these residuals
 FEW_SAMPLES = 4096  # up to which copies of the same vector are told apart
 LONGEST_INTEGER_ROW = 46_340  # the product of two such rows fits 32 bits
 LARGEST_INTEGER = 32_767
+PANEL = 32  # centroids whose values lie side by side for the kernels
 GROUPED_FROM = 16_384  # centroids from which on assignment goes through groups of them
 GROUPS = 128
 PROBED_GROUPS = 8
@@ -241,6 +242,23 @@ def integer_rows(rows: NDArray[np.float32]) -> tuple[NDArray[np.int16], float]:
     room = LONGEST_INTEGER_ROW - 0.5 * np.sqrt(rows.shape[1])
     factor = min(room / longest, LARGEST_INTEGER / largest)
     return np.rint(rows * np.float64(factor)).astype(np.int16), 1.0 / factor
+
+
+def panels_of(rows: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Return rows as `centroid_scores` takes them: (panels, ceil(dim / 2), 32, 2).
+
+    Value `[p, s, c, i]` is that of row `32 * p + c` in dimension `2 * s + i`, 0 beyond either.
+    """
+    count, dim = rows.shape
+    padded = np.pad(rows, ((0, -count % PANEL), (0, dim % 2)))
+    panels = padded.reshape(-1, PANEL, (dim + 1) // 2, 2)
+    return np.ascontiguousarray(panels.transpose(0, 2, 1, 3))
+
+
+def rows_of(panels: NDArray[np.int16], count: int, dim: int) -> NDArray[np.int16]:
+    """Return the first rows of panels, (count, dim)."""
+    rows = panels.transpose(0, 2, 1, 3).reshape(len(panels) * PANEL, 2 * panels.shape[1])
+    return np.ascontiguousarray(rows[:count, :dim])
 
 
 def _nearest_other(points: TokenVectors) -> NDArray[np.int64]:

@@ -6,10 +6,10 @@ rank them by the centroids of their tokens, decompress the best and score these 
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,22 +105,22 @@ class SealedView:
 
     def passage_ids(self, slots: Slots) -> Ids:
         """Return the ids of the passages in some slots, given ascending."""
-        found = [
-            segment.passage_ids[own - base] for base, segment, own in split(slots, self.segments)
-        ]
+        found = [segment.passage_ids[own] for segment, own in split(slots, self.segments)]
         return np.concatenate([*found, np.empty(0, np.int64)])
 
     def vectors(self, slots: Slots) -> Iterator[TokenVectors]:
         """Yield the decoded vectors of each slot, given ascending: (tokens, dim), unit rows."""
         assert self.stored is not None or len(slots) == 0
-        for base, segment, own in split(slots, self.segments):
-            for slot in (own - base).tolist():
+        for segment, own in split(slots, self.segments):
+            for slot in own.tolist():
                 tokens = slice(int(segment.offsets[slot]), int(segment.offsets[slot + 1]))
                 assert self.stored is not None
-                with _naming_damage(segment):
+                try:
                     vectors = self.stored.codec.decode(
                         segment.codes[tokens], segment.residuals[tokens]
                     )
+                except IndexError as error:
+                    raise _damaged(segment, error) from error
                 yield vectors
 
     def search(
@@ -150,11 +150,18 @@ class SealedSearch:
     """One query over one view; its results depend on nothing that was asked before."""
 
     def __init__(self, view: SealedView, query: TokenVectors) -> None:
-        assert view.stored is not None, "there is nothing sealed to search"
+        stored = view.stored
+        assert stored is not None, "there is nothing sealed to search"
         self._view = view
         self._query = np.ascontiguousarray(query, dtype=np.float32)
+        if self._query.ndim != 2 or self._query.shape[1] != stored.dim:
+            raise BadInput(
+                f"cannot search with this query: it is {self._query.shape}, not (any, {stored.dim})"
+            )
         try:
-            self._scores = centroid_scores(view.stored.integers, view.stored.unit, self._query)
+            self._scores, self._bounds = centroid_scores(
+                stored.panels, stored.centroids, stored.unit, self._query
+            )
         except ValueError as error:
             raise BadInput(f"cannot search with this query: {error}") from error
 
@@ -165,22 +172,23 @@ class SealedSearch:
         """
         stored = self._view.stored
         assert stored is not None
-        found = [np.empty((0, len(self._query)), np.float32)]
-        for base, segment, own in split(slots, self._view.segments):
-            with _naming_damage(segment):
-                found.append(
-                    sealed_maxima(
-                        segment.codes,
-                        segment.residuals,
-                        segment.inverse_norms,
-                        segment.offsets,
-                        own - base,
-                        self._scores,
-                        self._query,
-                        stored.weights,
-                    )
+        found = []
+        for segment, own in split(slots, self._view.segments):
+            try:
+                maxima = sealed_maxima(
+                    segment.codes,
+                    segment.residuals,
+                    segment.inverse_norms,
+                    segment.offsets,
+                    own,
+                    self._scores,
+                    self._query,
+                    stored.weights,
                 )
-        return np.concatenate(found)
+            except IndexError as error:
+                raise _damaged(segment, error) from error
+            found.append(maxima)
+        return _joined(found) if found else np.empty((0, len(self._query)), np.float32)
 
     def candidates(
         self,
@@ -211,12 +219,17 @@ class SealedSearch:
             or _count(owners, slots, memories) < memories
         ):
             slots = np.flatnonzero(allowed)
-        table = byte_table(self._scores, np.ascontiguousarray(weights, dtype=np.float32))
+        table = byte_table(
+            self._scores, self._bounds, np.ascontiguousarray(weights, dtype=np.float32)
+        )
         found = []
-        for base, segment, own in split(slots, self._view.segments):
-            with _naming_damage(segment):
-                found.append(approximate_scores(segment.codes, segment.offsets, own - base, table))
-        scores = np.concatenate(found)
+        for segment, own in split(slots, self._view.segments):
+            try:
+                scores = approximate_scores(segment.codes, segment.offsets, own, table)
+            except IndexError as error:
+                raise _damaged(segment, error) from error
+            found.append(scores)
+        scores = _joined(found)
         best = slots[largest(scores, depths.exact)]
         if owners is None or _count(owners, best, memories) >= memories:
             return best
@@ -254,16 +267,18 @@ class SealedSearch:
 
     def _nearest(self, count: int) -> NDArray[np.int32]:
         """Return the best centroids of each query token, (query tokens, count)."""
-        return nearest_centroids(self._scores, len(self._query), count)
+        return nearest_centroids(self._scores, self._bounds, len(self._query), count)
 
     def _probe(self, allowed: Mask, nprobe: int) -> Slots:
         cells = self._nearest(nprobe).ravel()
         found = []
         for base, segment in self._view.parts():
-            with _naming_damage(segment):
+            try:
                 own = probe(cells, *segment.inverted, allowed[base : base + len(segment)])
+            except IndexError as error:
+                raise _damaged(segment, error) from error
             found.append(base + own)
-        return np.concatenate(found)
+        return _joined(found)
 
 
 def spread(
@@ -304,23 +319,28 @@ def _gpu_may_pay(passages: int) -> bool:
     return gpu_driver()
 
 
-@contextlib.contextmanager
-def _naming_damage(segment: Segment) -> Iterator[None]:
-    """Raise IndexDamaged for a number in the segment's files that points outside an array."""
-    try:
-        yield
-    except IndexError as error:
-        raise IndexDamaged(f"{segment.folder} is damaged: {error}. {ADVICE}") from error
+def _damaged(segment: Segment, error: IndexError) -> IndexDamaged:
+    """Return the error for a number in a segment's files that points outside an array."""
+    return IndexDamaged(f"{segment.folder} is damaged: {error}. {ADVICE}")
 
 
-def split(slots: Slots, segments: Sequence[Segment]) -> Iterator[tuple[int, Segment, Slots]]:
-    """Yield, for each segment that has some of the slots, how many slots come before it, the
-    segment, and its part of the slots, which must ascend.
+_Number = TypeVar("_Number", bound=np.generic)
+
+
+def _joined(parts: list[NDArray[_Number]]) -> NDArray[_Number]:
+    """Return arrays one after another; a single one, as it mostly is, without copying it."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def split(slots: Slots, segments: Sequence[Segment]) -> Iterator[tuple[Segment, Slots]]:
+    """Yield each segment that has some of the slots, which must ascend, with their positions
+    in it.
     """
     base = first = 0
     for segment in segments:
-        last = int(np.searchsorted(slots, base + len(segment)))
+        last = int(slots.searchsorted(base + len(segment)))
         if last > first:
-            yield base, segment, slots[first:last]
+            own = slots[first:last]
+            yield segment, own - base if base else own
         base += len(segment)
         first = last

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from memstore.errors import IndexDamaged
 from memstore.index._kernels import inverted_lists
-from memstore.index.codec import Codec, Codes, Residuals, code_type
+from memstore.index.codec import PANEL, Codec, Codes, Residuals, code_type, panels_of
 from memstore.index.files import (
     ADVICE,
     FolderWriter,
@@ -47,7 +47,7 @@ def write_codec(
     with FolderWriter(folder) as writer:
         integers, unit = codec.integers
         writer.whole_array("centroids", codec.centroids.astype(np.float16))
-        writer.whole_array("integers", integers)
+        writer.whole_array("panels", panels_of(integers))
         writer.whole_array("cutoffs", codec.cutoffs)
         writer.whole_array("weights", codec.weights)
         writer.json(
@@ -70,7 +70,9 @@ class StoredCodec:
         described = read_json(folder, "codec")
         self.weights: NDArray[np.float32] = read_array(folder, "weights", np.float32, ())
         self.cutoffs: NDArray[np.float32] = read_array(folder, "cutoffs", np.float32, ())
-        self.integers: NDArray[np.int16] = read_array(folder, "integers", np.int16, (dim,))
+        self.panels: NDArray[np.int16] = read_array(
+            folder, "panels", np.int16, ((dim + 1) // 2, PANEL, 2)
+        )
         self._centroids = read_array(folder, "centroids", np.float16, (dim,))
         try:
             self.unit = float(described["unit"])
@@ -82,10 +84,19 @@ class StoredCodec:
             or len(self.cutoffs) != len(self.weights) - 1
             or not _ascend(self.weights)
             or not _ascend(self.cutoffs)
-            or len(self._centroids) != len(self.integers)
-            or len(self.integers) == 0
+            or len(self._centroids) == 0
+            or len(self.panels) != -(-len(self._centroids) // PANEL)
         ):
             raise IndexDamaged(f"{folder}: its arrays do not fit each other. {ADVICE}")
+
+    @property
+    def centroids(self) -> int:
+        """How many there are."""
+        return len(self._centroids)
+
+    @property
+    def dim(self) -> int:
+        return int(self._centroids.shape[1])
 
     @cached_property
     def codec(self) -> Codec:
@@ -187,9 +198,9 @@ class Segment:
     def __init__(self, folder: Path, manifest: Manifest, codec: StoredCodec) -> None:
         check_sizes(folder, manifest)
         self.folder = folder
-        dim = codec.integers.shape[1]
+        dim = codec.dim
         bits = len(codec.weights).bit_length() - 1
-        self.codes: Codes = read_array(folder, "codes", code_type(len(codec.integers)), ())
+        self.codes: Codes = read_array(folder, "codes", code_type(codec.centroids), ())
         self.residuals: Residuals = read_array(folder, "residuals", np.uint8, (dim * bits // 8,))
         self.inverse_norms: NDArray[np.float32] = read_array(
             folder, "inverse_norms", np.float32, ()
@@ -203,7 +214,7 @@ class Segment:
             len(self._passages) != len(self)
             or lengths.min(initial=0) < 0
             or not len(self.codes) == len(self.residuals) == len(self.inverse_norms) == self.tokens
-            or len(self._list_lengths) != len(codec.integers)
+            or len(self._list_lengths) != codec.centroids
         ):
             raise IndexDamaged(f"{folder}: its arrays do not fit each other. {ADVICE}")
 

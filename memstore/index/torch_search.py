@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from memstore.errors import BadInput, IndexDamaged
+from memstore.index.codec import rows_of
 from memstore.index.files import ADVICE
 from memstore.index.sealed import (
     Depths,
@@ -51,7 +52,9 @@ class _CodecCopy:
     """
 
     def __init__(self, stored: StoredCodec, device: torch.device) -> None:
-        self.integers = torch.tensor(stored.integers, device=device)
+        self.integers = torch.tensor(
+            rows_of(stored.panels, stored.centroids, stored.dim), device=device
+        )
         self.byte_weights = torch.tensor(
             stored.codec._bucket_table, dtype=torch.float64, device=device
         )
@@ -147,7 +150,7 @@ class TorchSearch(SealedSearch):
         self._view = view
         self._device = device
         self._query = np.ascontiguousarray(query, dtype=np.float32)
-        dim = stored.integers.shape[1]
+        dim = stored.dim
         if self._query.ndim != 2 or self._query.shape[1] != dim or not len(self._query):
             raise BadInput(f"cannot search with a query of {self._query.shape}, not (any, {dim})")
         if not np.isfinite(self._query).all():
@@ -161,9 +164,9 @@ class TorchSearch(SealedSearch):
 
     def maxima(self, slots: Slots) -> NDArray[np.float32]:
         found = [torch.empty((0, len(self._query)), device=self._device, dtype=torch.float32)]
-        for base, segment, own in split(slots, self._view.segments):
+        for segment, own in split(slots, self._view.segments):
             copy = self._segment(segment)
-            for rows, lengths in copy.blocks(self._tensor(own - base), _EXACT_TOKENS):
+            for rows, lengths in copy.blocks(self._tensor(own), _EXACT_TOKENS):
                 fields = copy.residuals[rows].flatten().int()
                 residuals = self._codec.byte_weights.index_select(0, fields)
                 products = residuals.view(len(rows), self._query.shape[1]) @ self._wide_query.T

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memstore.index import _kernels as kernels
+from memstore.index.codec import panels_of
 
 every_instruction_set = pytest.mark.parametrize("instruction_set", kernels.instruction_sets())
 every_code_type = pytest.mark.parametrize("code_type", [np.uint16, np.uint32])
@@ -29,7 +30,10 @@ def rounded_rows(rows):
     """The rows as integers no longer than LONGEST, and the scale of each."""
     rows = rows.astype(np.float64)
     limit = LONGEST - 0.5 * np.sqrt(rows.shape[1]) - 1
-    lengths = np.sqrt(np.add.accumulate(rows**2, axis=1)[:, -1])
+    dim = rows.shape[1]
+    eight = np.pad(rows**2, ((0, 0), (0, -dim % 8))).reshape(len(rows), -(-dim // 8), 8)
+    sums = np.add.accumulate(np.add.accumulate(eight, axis=1)[:, -1], axis=1)[:, -1]
+    lengths = np.sqrt(sums)
     largest = np.abs(rows).max(axis=1)
     zero = largest == 0
     lengths[zero] = largest[zero] = 1
@@ -118,6 +122,21 @@ def integer_centroids(rng, count, dim):
     return rounded_rows(rng.standard_normal((count, dim)))[0].astype(np.int16)
 
 
+def scores_of(rows, scale, query, instruction_set=None):
+    """The scores of rows of integers, their bounds checked."""
+    scores, bounds = kernels.centroid_scores(
+        panels_of(rows), len(rows), scale, query, instruction_set=instruction_set
+    )
+    np.testing.assert_array_equal(bounds, bounds_of(scores), strict=True)
+    return scores
+
+
+def bounds_of(scores):
+    panels = [scores[first : first + 32] for first in range(0, len(scores), 32)]
+    bounds = [(panel.min(axis=0), panel.max(axis=0)) for panel in panels]
+    return np.array(bounds, dtype=np.float32).reshape(-1, 2, scores.shape[1])
+
+
 def passages_of(rng, lengths, centroids, code_type):
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     return rng.integers(0, centroids, offsets[-1]).astype(code_type), offsets
@@ -133,7 +152,7 @@ def sealed_arguments(rng, lengths, *, centroids, dim, bits, query_tokens, code_t
         "inverse_norms": rng.random(len(codes), dtype=np.float32) + np.float32(0.5),
         "offsets": offsets,
         "slots": rng.permutation(len(lengths)),
-        "scores": kernels.centroid_scores(table, 1 / LONGEST, query),
+        "scores": scores_of(table, 1 / LONGEST, query),
         "query": query,
         "bucket_weights": np.sort(rng.standard_normal(2**bits).astype(np.float32)),
     }
@@ -146,7 +165,9 @@ def sealed():
 
 
 def approximate_arguments(sealed):
-    table = kernels.byte_table(sealed["scores"], np.ones(5, dtype=np.float32))
+    table = kernels.byte_table(
+        sealed["scores"], bounds_of(sealed["scores"]), np.ones(5, np.float32)
+    )
     return {name: sealed[name] for name in ("codes", "offsets", "slots")} | {"table": table}
 
 
@@ -170,7 +191,7 @@ def test_centroid_scores_equal_integer_arithmetic(
     rng = np.random.default_rng(seed)
     table = integer_centroids(rng, centroids, dim)
     query = rng.standard_normal((query_tokens, dim), dtype=np.float32) * np.float32(magnitude)
-    found = kernels.centroid_scores(table, 0.01, query, instruction_set=instruction_set)
+    found = scores_of(table, 0.01, query, instruction_set)
     np.testing.assert_array_equal(found, scores_reference(table, 0.01, query), strict=True)
 
 
@@ -181,7 +202,7 @@ def test_the_largest_sums_do_not_overflow(instruction_set, dim, sign):
     value = min(32767, int(LONGEST / np.sqrt(dim)))
     table = np.full((17, dim), value, dtype=np.int16)
     query = np.full((3, dim), sign, dtype=np.float32)
-    found = kernels.centroid_scores(table, 1.0, query, instruction_set=instruction_set)
+    found = scores_of(table, 1.0, query, instruction_set)
     np.testing.assert_array_equal(found, scores_reference(table, 1.0, query), strict=True)
     np.testing.assert_allclose(found[:, :3], sign * dim * value, rtol=5e-3)
 
@@ -216,7 +237,7 @@ def test_nearest_centroids_are_those_of_a_stable_sort(seed, query_tokens, centro
     rng = np.random.default_rng(seed)
     scores = np.zeros((centroids, padded(query_tokens)), dtype=np.float32)
     scores[:, :query_tokens] = rng.integers(-levels, levels, (centroids, query_tokens))
-    found = kernels.nearest_centroids(scores, query_tokens, count)
+    found = kernels.nearest_centroids(scores, bounds_of(scores), query_tokens, count)
     order = np.argsort(-scores[:, :query_tokens], axis=0, kind="stable")[:count].T
     np.testing.assert_array_equal(found, order.astype(np.int32), strict=True)
 
@@ -232,7 +253,7 @@ def test_byte_tables_round_in_one_unit(seed, query_tokens, centroids, offset):
     scores = np.zeros((centroids, padded(query_tokens)), dtype=np.float32)
     scores[:, :query_tokens] = rng.standard_normal((centroids, query_tokens)) + offset
     weights = rng.random(query_tokens, dtype=np.float32) * (rng.random(query_tokens) < 0.8)
-    found = kernels.byte_table(scores, weights.astype(np.float32))
+    found = kernels.byte_table(scores, bounds_of(scores), weights.astype(np.float32))
     expected = table_reference(scores, weights.astype(np.float32))
     np.testing.assert_array_equal(found, expected, strict=True)
     assert found.max() == (255 if centroids > 1 and weights.any() else 0)
@@ -456,7 +477,7 @@ def test_similarities_are_those_of_the_decoded_vectors_but_for_rounding(instruct
         inverse_norms,
         offsets,
         np.arange(40),
-        kernels.centroid_scores(table, scale, query),
+        scores_of(table, scale, query),
         query,
         weights,
         instruction_set=instruction_set,
@@ -622,42 +643,84 @@ def test_bad_arguments_of_the_exact_stage_are_refused(sealed, changes, error, me
 
 
 centroids_of_8 = np.ones((3, 8), dtype=np.int16)
+panels_of_8 = panels_of(centroids_of_8)
 rows_of_8 = np.ones((2, 8), dtype=np.float32)
 scores_of_2 = np.zeros((4, 16), dtype=np.float32)
+bounds_of_2 = bounds_of(scores_of_2)
 
 
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
         (
-            lambda: kernels.centroid_scores(centroids_of_8, np.nan, rows_of_8),
+            lambda: kernels.centroid_scores(panels_of_8, 3, np.nan, rows_of_8),
             ValueError,
             "scale .* not finite",
         ),
         (
-            lambda: kernels.centroid_scores(centroids_of_8, 1.0, rows_of_8[:, :7].copy()),
+            lambda: kernels.centroid_scores(panels_of_8, 3, 1.0, rows_of_8[:, :6].copy()),
             ValueError,
-            "7 dimensions .* 8",
+            "4 x 32 x 2 numbers, not 3 x 32 x 2 for 6 dimensions",
         ),
         (
-            lambda: kernels.centroid_scores(centroids_of_8, 1.0, rows_of_8 * np.float32(np.inf)),
+            lambda: kernels.centroid_scores(panels_of_8[:, :, :16].copy(), 3, 1.0, rows_of_8),
+            ValueError,
+            "4 x 16 x 2 numbers",
+        ),
+        (
+            lambda: kernels.centroid_scores(panels_of_8, 33, 1.0, rows_of_8),
+            ValueError,
+            "1 panels of 32 for 33 centroids",
+        ),
+        (
+            lambda: kernels.centroid_scores(panels_of_8, -1, 1.0, rows_of_8),
+            ValueError,
+            "a count of -1",
+        ),
+        (
+            lambda: kernels.centroid_scores(panels_of_8, 3, 1.0, rows_of_8 * np.float32(np.inf)),
             ValueError,
             "token 0 .* not finite",
         ),
         (
-            lambda: kernels.centroid_scores(centroids_of_8, 1.0, rows_of_8[:0]),
+            lambda: kernels.centroid_scores(panels_of_8, 3, 1.0, rows_of_8[:0]),
             ValueError,
             "no tokens",
         ),
-        (lambda: kernels.nearest_centroids(scores_of_2, 17, 1), ValueError, "16 columns, not 32"),
-        (lambda: kernels.nearest_centroids(scores_of_2, 2, -1), ValueError, "a count of -1"),
         (
-            lambda: kernels.byte_table(scores_of_2, np.array([1, -1], dtype=np.float32)),
+            lambda: kernels.nearest_centroids(scores_of_2, bounds_of_2, 17, 1),
+            ValueError,
+            "16 columns, not 32",
+        ),
+        (
+            lambda: kernels.nearest_centroids(scores_of_2, bounds_of_2, 2, -1),
+            ValueError,
+            "a count of -1",
+        ),
+        (
+            lambda: kernels.nearest_centroids(scores_of_2, bounds_of_2[:0], 2, 1),
+            ValueError,
+            "bounds of 0 x 2 x 16 numbers, not 1 x 2 x 16",
+        ),
+        (
+            lambda: kernels.nearest_centroids(scores_of_2, bounds_of_2 + np.float32(1), 2, 1),
+            ValueError,
+            "bounds of other scores",
+        ),
+        (
+            lambda: kernels.byte_table(
+                scores_of_2, bounds_of_2[:, :1].copy(), np.ones(2, np.float32)
+            ),
+            ValueError,
+            "bounds of 1 x 1 x 16",
+        ),
+        (
+            lambda: kernels.byte_table(scores_of_2, bounds_of_2, np.array([1, -1], np.float32)),
             ValueError,
             "token 1 is negative",
         ),
         (
-            lambda: kernels.byte_table(scores_of_2, np.array([1, np.nan], dtype=np.float32)),
+            lambda: kernels.byte_table(scores_of_2, bounds_of_2, np.array([1, np.nan], np.float32)),
             ValueError,
             "token 1 .* not finite",
         ),

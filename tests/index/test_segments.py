@@ -23,13 +23,14 @@ from memstore.index import (
     train,
     write_codec,
 )
+from memstore.index.codec import rows_of
 from memstore.index.files import ArrayWriter, FolderWriter, read_array, read_json
 
 DIM = 16
 SEGMENT_FILES = [
     *("codes", "residuals", "inverse_norms", "passages", "lengths", "ivf", "ivf_lengths"),
 ]
-CODEC_FILES = ["centroids", "integers", "cutoffs", "weights"]
+CODEC_FILES = ["centroids", "panels", "cutoffs", "weights"]
 
 
 def unit_rows(count, dim=DIM, seed=0):
@@ -125,7 +126,8 @@ def test_a_segment_gives_back_what_was_written_in_any_blocks(tmp_path_factory, c
 def test_a_codec_gives_back_what_was_written(sealed, codec):
     stored = sealed.stored
     assert (stored.made_for, stored.unit) == (2000, codec.integers[1])
-    np.testing.assert_array_equal(stored.integers, codec.integers[0])
+    rows = rows_of(stored.panels, stored.centroids, stored.dim)
+    np.testing.assert_array_equal(rows, codec.integers[0])
     for name in ("centroids", "cutoffs", "weights"):
         np.testing.assert_array_equal(getattr(stored.codec, name), getattr(codec, name))
 
@@ -440,7 +442,7 @@ def test_what_is_no_json_object_is_refused(tmp_path, content):
 CODEC_CONTRADICTIONS = {
     "weights of no width": ("weights", lambda a: a[:-1]),
     "cutoffs too many": ("cutoffs", lambda a: np.append(a, a[-1:])),
-    "integers too few": ("integers", lambda a: a[:-1]),
+    "panels too few": ("panels", lambda a: a[:-1]),
     "centroids of another type": ("centroids", lambda a: a.astype(np.float32)),
     "centroids of another dimension": ("centroids", lambda a: a[:, :-1].copy()),
 }

@@ -23,7 +23,7 @@ NOW = "2100-01-01T00:00:00Z"
 SEGMENT = [
     *("codes", "residuals", "inverse_norms", "passages", "lengths", "ivf", "ivf_lengths"),
 ]
-CODEC = ["centroids", "integers", "cutoffs", "weights"]
+CODEC = ["centroids", "panels", "cutoffs", "weights"]
 FILES = [
     *(("segment", f"{name}.npy") for name in SEGMENT),
     ("segment", "segment.json"),

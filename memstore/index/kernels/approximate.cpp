@@ -7,17 +7,11 @@
 #include <vector>
 
 #include "alignment.h"
+#include "dot_products.h"
+#include "lanes.h"
 
 namespace memstore {
 namespace {
-
-// A byte as the low bits of a float: adding 2**23 leaves no bits for a fraction and rounds to even.
-MEMSTORE_INLINE std::uint8_t round_to_byte(float value) {
-    const float rounded = value + 8388608.0F;
-    std::uint32_t bits;
-    std::memcpy(&bits, &rounded, sizeof bits);
-    return static_cast<std::uint8_t>(bits);
-}
 
 // Vector types, because GCC does not keep an array of bytes in registers; no longer than 32 bytes,
 // because it does not split longer ones well.
@@ -25,6 +19,17 @@ template <std::size_t size>
 struct Vector {
     typedef std::uint8_t Type __attribute__((vector_size(size)));
 };
+
+// The sum of up to 64 bytes, eight at a time.
+template <typename Bytes>
+MEMSTORE_INLINE std::uint32_t sum_of_bytes(const Bytes& bytes) {
+    constexpr std::uint64_t even = 0x00ff00ff00ff00ff;
+    std::uint64_t words[sizeof bytes / 8];
+    std::memcpy(words, &bytes, sizeof bytes);
+    std::uint64_t sums = 0;  // four of 16 bits
+    for (std::uint64_t word : words) sums += (word & even) + (word >> 8 & even);
+    return static_cast<std::uint32_t>(sums * 0x0001000100010001 >> 48);
+}
 
 template <typename Code, std::size_t width>
 MEMSTORE_INLINE void scores_of_block(const Code* codes, const Segment& segment,
@@ -36,6 +41,7 @@ MEMSTORE_INLINE void scores_of_block(const Code* codes, const Segment& segment,
     using Part = typename Vector<size>::Type;
     // How far ahead codes are asked for where the hardware cannot: slots that jump.
     constexpr std::uint32_t ahead = 4;
+    constexpr std::size_t at_once = 8;
     for (std::size_t i = 0; i < count; ++i) {
         const TokenRange tokens = segment.range(slots[i]);
         if (i + ahead < count && slots[i + ahead] != slots[i] + std::int64_t{ahead}) {
@@ -44,79 +50,83 @@ MEMSTORE_INLINE void scores_of_block(const Code* codes, const Segment& segment,
             __builtin_prefetch(codes + later.end);
         }
         Part best[parts] = {};
-        for (std::size_t t = tokens.begin; t < tokens.end; ++t) {
-            const std::uint8_t* row = table + checked_code(codes[t], centroids) * width;
+        const auto include = [&](Code code) __attribute__((always_inline)) {
+            const std::uint8_t* row = table + checked_code(code, centroids) * width;
 #pragma GCC unroll 2
             for (std::size_t p = 0; p < parts; ++p) {
                 Part part;
                 std::memcpy(&part, row + p * size, size);
                 best[p] = part > best[p] ? part : best[p];
             }
+        };
+        // The last tokens once more rather than one by one: a maximum is none the worse for it.
+        std::size_t t = tokens.begin;
+        if (tokens.end - t >= at_once) {
+            do {
+                const Code* from = codes + std::min(t, tokens.end - at_once);
+#pragma GCC unroll 8
+                for (std::size_t j = 0; j < at_once; ++j) include(from[j]);
+                t += at_once;
+            } while (t < tokens.end);
+        } else {
+            for (; t < tokens.end; ++t) include(codes[t]);
         }
-        std::uint8_t bytes[width];
-        std::memcpy(bytes, best, width);
-        std::uint32_t sum = 0;
-        for (std::size_t q = 0; q < width; ++q) sum += bytes[q];
-        scores[i] += sum;
+        scores[i] += sum_of_bytes(best);
     }
 }
 
-// Query tokens that are ranged and rounded together.
-constexpr std::size_t columns = 16;
-
-struct Range {
-    float low[columns];
-    float high[columns];
-};
-
-MEMSTORE_INLINE Range range_of_columns(const float* scores, std::size_t centroids,
-                                       std::size_t stride) {
-    Range range;
-    std::copy_n(scores, columns, range.low);
-    std::copy_n(scores, columns, range.high);
-    for (std::size_t k = 1; k < centroids; ++k) {
-        for (std::size_t q = 0; q < columns; ++q) {
-            const float score = scores[k * stride + q];
-            range.low[q] = score < range.low[q] ? score : range.low[q];
-            range.high[q] = score > range.high[q] ? score : range.high[q];
-        }
-    }
-    return range;
-}
-
-MEMSTORE_INLINE void byte_table_body(const float* scores, const float* weights,
-                                     std::size_t query_tokens, const TableShape& shape,
-                                     std::uint8_t* table) {
-    const std::size_t stride = round_up(query_tokens, columns);
-    std::vector<float> weight(weights, weights + query_tokens);
-    weight.resize(stride);
-    std::vector<float> lowest(stride);
-    float widest = 0.0F;
-    for (std::size_t first = 0; first < stride && shape.centroids > 0; first += columns) {
-        const Range range = range_of_columns(scores + first, shape.centroids, stride);
-        for (std::size_t q = 0; q < columns; ++q) {
+struct ByteTable {
+    template <std::size_t group>
+    MEMSTORE_INLINE static void run(const float* scores, const float* bounds, const float* weights,
+                                    std::size_t query_tokens, const TableShape& shape,
+                                    std::uint8_t* table) {
+        using Floats = typename Lanes<group>::Floats;
+        using Integers = typename Lanes<group>::Integers;
+        using Bytes = typename Lanes<group>::Bytes;
+        const std::size_t stride = round_up(query_tokens, columns);
+        const std::size_t panels = round_up(shape.centroids, panel_vectors) / panel_vectors;
+        std::vector<float> weight(weights, weights + query_tokens);
+        weight.resize(stride);
+        std::vector<float> lowest(stride);
+        float widest = 0.0F;
+        for (std::size_t q = 0; q < query_tokens && panels > 0; ++q) {
+            float low = bounds[q];
+            float high = bounds[stride + q];
+            for (std::size_t p = 1; p < panels; ++p) {
+                low = std::min(low, bounds[p * 2 * stride + q]);
+                high = std::max(high, bounds[p * 2 * stride + stride + q]);
+            }
             // Weights are not negative, and rounding is monotone.
-            lowest[first + q] = weight[first + q] * range.low[q];
-            widest = std::max(widest, weight[first + q] * range.high[q] - lowest[first + q]);
+            lowest[q] = weight[q] * low;
+            widest = std::max(widest, weight[q] * high - lowest[q]);
         }
-    }
-    const float quotient = 255.0F / widest;
-    const float per_unit = std::isfinite(quotient) ? quotient : 0.0F;
-    if (shape.blocks * shape.width != stride)
-        std::memset(table, 0, shape.blocks * shape.centroids * shape.width);
-    for (std::size_t k = 0; k < shape.centroids; ++k) {
+        const float quotient = 255.0F / widest;
+        const float per_unit = std::isfinite(quotient) ? quotient : 0.0F;
+        if (shape.blocks * shape.width != stride)
+            std::memset(table, 0, shape.blocks * shape.centroids * shape.width);
         for (std::size_t first = 0; first < stride; first += columns) {
-            const float* row = scores + k * stride + first;
-            std::uint8_t bytes[columns];
-            for (std::size_t q = 0; q < columns; ++q)
-                bytes[q] = round_to_byte((weight[first + q] * row[q] - lowest[first + q]) *
-                                         per_unit);
-            const std::size_t block = first / shape.width;
-            std::memcpy(table + (block * shape.centroids + k) * shape.width + first % shape.width,
-                        bytes, columns);
+            Row<group> of_tokens, low, row;
+            of_tokens.read(&weight[first]);
+            low.read(&lowest[first]);
+            std::uint8_t* const target = table +
+                                         first / shape.width * shape.centroids * shape.width +
+                                         first % shape.width;
+            for (std::size_t k = 0; k < shape.centroids; ++k) {
+                row.read(scores + k * stride + first);
+                for (std::size_t i = 0; i < row.size; ++i) {
+                    // Adding 2**23 leaves no bits for a fraction and rounds to even; the low bits
+                    // are the integer.
+                    const Floats weighted = of_tokens.parts[i] * row.parts[i];
+                    const Floats rounded = (weighted - low.parts[i]) * per_unit + 8388608.0F;
+                    Integers bits;
+                    std::memcpy(&bits, &rounded, sizeof bits);
+                    store(__builtin_convertvector(bits & 255, Bytes),
+                          target + k * shape.width + i * group);
+                }
+            }
         }
     }
-}
+};
 
 }  // namespace
 
@@ -126,10 +136,10 @@ TableShape table_shape(std::size_t query_tokens, std::size_t centroids) {
     return {round_up(query_tokens, 64) / 64, centroids, 64};
 }
 
-void byte_table(const float* scores, const float* weights, std::size_t query_tokens,
-                const TableShape& shape, std::uint8_t* table) {
-    run_with<byte_table_body>(available_instruction_sets().front(), scores, weights, query_tokens,
-                              shape, table);
+void byte_table(const float* scores, const float* bounds, const float* weights,
+                std::size_t query_tokens, const TableShape& shape, std::uint8_t* table) {
+    run_in_lanes<ByteTable>(available_instruction_sets().front(), scores, bounds, weights,
+                            query_tokens, shape, table);
 }
 
 template <typename Code>
@@ -162,8 +172,8 @@ void largest(const std::uint32_t* scores, std::size_t size, std::size_t count,
              std::int64_t* positions) {
     if (count == 0) return;
     // The count-th largest score, some bits at a time from the top: at first as many as the scores
-    // of 64 query tokens take.
-    constexpr int digit_bits = 14;
+    // of 16 query tokens take.
+    constexpr int digit_bits = 12;
     constexpr std::uint32_t digits = 1U << digit_bits;
     std::uint32_t highest = 0;
     for (std::size_t i = 0; i < size; ++i) highest = std::max(highest, scores[i]);
@@ -171,7 +181,7 @@ void largest(const std::uint32_t* scores, std::size_t size, std::size_t count,
     while (highest >> shift >= digits) shift += digit_bits;
     std::uint32_t threshold = 0;  // its digits known so far
     std::size_t ties = count;     // scores to take among those with these digits
-    std::vector<std::size_t> histogram(digits);
+    std::vector<std::uint32_t> histogram(digits);
     for (; shift >= 0; shift -= digit_bits) {
         std::fill(histogram.begin(), histogram.end(), 0);
         const std::uint64_t known = std::uint64_t{threshold} >> shift >> digit_bits;

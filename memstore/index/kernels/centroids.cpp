@@ -2,43 +2,52 @@
 
 #include <algorithm>
 #include <limits>
+#include <stdexcept>
 #include <vector>
 
 #include "dot_products.h"
 #include "lanes.h"
 
 namespace memstore {
+
+static_assert(columns == block_rows, "a block of query tokens fills a row of a table");
+
 namespace {
 
-MEMSTORE_INLINE void scores_body(const Centroids& centroids, const Panels& query,
-                                 const float* factors, DotProducts multiply, float* scores) {
-    const std::size_t width = query.count * lanes;
-    BlockReader reader(centroids.values, centroids.count, centroids.dim);
-    const auto sums = aligned_array<std::int32_t>(block_rows * width);
-    const std::size_t block_bytes = block_rows * centroids.dim * sizeof *centroids.values;
-    for (std::size_t first = 0; first < centroids.count; first += block_rows) {
-        // Sixteen rows at once are more streams than the hardware looks ahead in. An address past
-        // the end does no harm.
-        const std::int16_t* rows_now = centroids.values + first * centroids.dim;
-        const auto next = reinterpret_cast<std::uintptr_t>(rows_now) + block_bytes;
-        for (std::size_t i = 0; i < block_bytes; i += sizeof(Line))
-            __builtin_prefetch(reinterpret_cast<const char*>(next + i));
-        multiply(query, 0, query.count, reader.block(first), sums.get());
-        const std::size_t rows = std::min(block_rows, centroids.count - first);
-        for (std::size_t r = 0; r < rows; ++r) {
-            for (std::size_t q = 0; q < width; q += group) {
-                Integers sum;
-                Floats factor;
-                load(sum, &sums[r * width + q]);
-                load(factor, factors + q);
-                store(__builtin_convertvector(sum, Floats) * factor,
-                      scores + (first + r) * width + q);
-            }
-        }
+// Leaves the smaller ones in `low` and the larger ones in `high`.
+template <std::size_t group>
+MEMSTORE_INLINE void widen(Row<group>& low, Row<group>& high, const Row<group>& row) {
+    for (std::size_t i = 0; i < row.size; ++i) {
+        low.parts[i] = row.parts[i] < low.parts[i] ? row.parts[i] : low.parts[i];
+        high.parts[i] = row.parts[i] > high.parts[i] ? row.parts[i] : high.parts[i];
     }
 }
 
-// A centroid as the list of the best holds it: worse ones come first in the order of a heap.
+// Scales the sums of a panel's centroids with 16 query tokens, and finds their bounds.
+struct Scale {
+    template <std::size_t group>
+    MEMSTORE_INLINE static void run(const std::int32_t* sums, std::size_t count,
+                                    const float* factors, std::size_t width, float* scores,
+                                    float* bounds) {
+        Row<group> factor, low{}, high{};
+        factor.read(factors);
+        for (std::size_t r = 0; r < count; ++r) {
+            Row<group> row;
+            for (std::size_t i = 0; i < row.size; ++i) {
+                typename Lanes<group>::Integers sum;
+                load(sum, sums + r * columns + i * group);
+                row.parts[i] =
+                    __builtin_convertvector(sum, typename Lanes<group>::Floats) * factor.parts[i];
+            }
+            row.write(scores + r * width);
+            if (r == 0) low = high = row;
+            widen(low, high, row);
+        }
+        low.write(bounds);
+        high.write(bounds + width);
+    }
+};
+
 struct Ranked {
     float score;
     std::int32_t centroid;
@@ -48,58 +57,58 @@ bool better(const Ranked& a, const Ranked& b) {
     return a.score > b.score || (a.score == b.score && a.centroid < b.centroid);
 }
 
-// Whether one of 16 scores is above its threshold.
-MEMSTORE_INLINE bool any_above(const float* row, const float* thresholds) {
-    Integers above = {};
-    for (std::size_t q = 0; q < lanes; q += group) {
-        Floats score, threshold;
-        load(score, row + q);
-        load(threshold, thresholds + q);
-        above |= score > threshold;
-    }
-    std::uint64_t parts[sizeof above / 8];
-    store(above, parts);
-    std::uint64_t any = 0;
-    for (std::uint64_t part : parts) any |= part;
-    return any != 0;
-}
-
-MEMSTORE_INLINE void nearest_body(const float* scores, std::size_t centroids,
-                                  std::size_t query_tokens, std::size_t count,
-                                  std::int32_t* nearest) {
-    const std::size_t width = round_up(query_tokens, lanes);
-    std::vector<Ranked> best(lanes * count);
-    for (std::size_t first = 0; first < query_tokens; first += lanes) {
-        const std::size_t tokens = std::min(lanes, query_tokens - first);
-        float worst[lanes];  // what a further centroid must exceed to be among the best
-        std::fill_n(worst, lanes, std::numeric_limits<float>::infinity());
-        for (std::size_t q = 0; q < tokens; ++q) {
-            Ranked* heap = &best[q * count];
-            for (std::size_t k = 0; k < count; ++k)
-                heap[k] = {scores[k * width + first + q], static_cast<std::int32_t>(k)};
-            std::make_heap(heap, heap + count, better);
-            worst[q] = heap->score;
-        }
-        for (std::size_t k = count; k < centroids; ++k) {
-            const float* row = scores + k * width + first;
-            if (!any_above(row, worst)) continue;
+// The count-th largest among the largest of each panel cannot be more than the count-th largest
+// score, and few others reach it.
+struct Nearest {
+    template <std::size_t group>
+    MEMSTORE_INLINE static void run(const float* scores, const float* bounds,
+                                    std::size_t centroids, std::size_t query_tokens,
+                                    std::size_t count, std::int32_t* nearest) {
+        constexpr float none = -std::numeric_limits<float>::infinity();
+        const std::size_t width = round_up(query_tokens, columns);
+        const std::size_t panels = round_up(centroids, panel_vectors) / panel_vectors;
+        const auto best = aligned_array<float>(count * columns);  // of each column, largest first
+        std::vector<Ranked> found[columns];
+        for (std::size_t first = 0; first < query_tokens; first += columns) {
+            const float* const largest = bounds + width + first;
+            std::fill_n(best.get(), count * columns, none);
+            for (std::size_t p = 0; p < panels; ++p) {
+                Row<group> rest;
+                rest.read(largest + p * 2 * width);
+                for (std::size_t i = 0; i < count; ++i) {
+                    Row<group> kept;
+                    kept.read(&best[i * columns]);
+                    Row<group> smaller = rest;
+                    widen(smaller, rest, kept);
+                    rest.write(&best[i * columns]);
+                    rest = smaller;
+                }
+            }
+            const float* const thresholds = &best[(count - 1) * columns];
+            const std::size_t tokens = std::min(columns, query_tokens - first);
+            for (std::size_t p = 0; p < panels; ++p) {
+                const float* const of_panel = largest + p * 2 * width;
+                const std::size_t begin = p * panel_vectors;
+                const std::size_t end = std::min(begin + panel_vectors, centroids);
+                for (std::size_t q = 0; q < tokens; ++q) {
+                    if (!(of_panel[q] >= thresholds[q])) continue;
+                    for (std::size_t k = begin; k < end; ++k) {
+                        const float score = scores[k * width + first + q];
+                        if (score >= thresholds[q])
+                            found[q].push_back({score, static_cast<std::int32_t>(k)});
+                    }
+                }
+            }
             for (std::size_t q = 0; q < tokens; ++q) {
-                if (!(row[q] > worst[q])) continue;
-                Ranked* heap = &best[q * count];
-                std::pop_heap(heap, heap + count, better);
-                heap[count - 1] = {row[q], static_cast<std::int32_t>(k)};
-                std::push_heap(heap, heap + count, better);
-                worst[q] = heap->score;
+                if (found[q].size() < count) throw std::invalid_argument("bounds of other scores");
+                std::partial_sort(found[q].begin(), found[q].begin() + count, found[q].end(), better);
+                for (std::size_t i = 0; i < count; ++i)
+                    nearest[(first + q) * count + i] = found[q][i].centroid;
+                found[q].clear();
             }
         }
-        for (std::size_t q = 0; q < tokens; ++q) {
-            Ranked* heap = &best[q * count];
-            std::sort_heap(heap, heap + count, better);
-            for (std::size_t i = 0; i < count; ++i)
-                nearest[(first + q) * count + i] = heap[i].centroid;
-        }
     }
-}
+};
 
 MEMSTORE_INLINE void first_too_long_body(const Centroids& centroids, std::size_t& first) {
     for (first = 0; first < centroids.count; ++first) {
@@ -114,22 +123,22 @@ MEMSTORE_INLINE void first_too_long_body(const Centroids& centroids, std::size_t
 // pass: 256 kB of each at 128 dimensions.
 constexpr std::size_t vectors_at_once = 1024;
 constexpr std::size_t centroids_at_once = 1024;
-constexpr std::size_t panels_at_once = 2;
-
 struct Best {
-    std::int32_t products[panels_at_once * lanes];
-    std::int32_t centroids[panels_at_once * lanes];
+    std::int32_t products[panel_vectors];
+    std::int32_t centroids[panel_vectors];
 };
 
-MEMSTORE_INLINE void keep_best(const std::int32_t* sums, std::size_t rows, std::size_t width,
+MEMSTORE_INLINE void keep_best(const std::int32_t* sums, std::size_t rows,
                                std::size_t first_centroid, Best& best) {
-    for (std::size_t v = 0; v < width; v += group) {
+    constexpr std::size_t group = 8;
+    using Integers = Lanes<group>::Integers;
+    for (std::size_t v = 0; v < panel_vectors; v += group) {
         Integers products, centroids;
         load(products, best.products + v);
         load(centroids, best.centroids + v);
         for (std::size_t r = 0; r < rows; ++r) {
             Integers sum;
-            load(sum, sums + r * width + v);
+            load(sum, sums + r * panel_vectors + v);
             const auto centroid = static_cast<std::int32_t>(first_centroid + r);
             centroids = sum > products ? Integers{} + centroid : centroids;
             products = sum > products ? sum : products;
@@ -139,61 +148,72 @@ MEMSTORE_INLINE void keep_best(const std::int32_t* sums, std::size_t rows, std::
     }
 }
 
-// Assigns the vectors of some panels; `best` has one element per group of panels.
-MEMSTORE_INLINE void assign_panels(const Panels& panels, const Centroids& centroids,
-                                   BlockReader& reader, DotProducts multiply, std::int32_t* sums,
-                                   std::vector<Best>& best) {
-    for (std::size_t first = 0; first < centroids.count; first += centroids_at_once) {
-        const std::size_t last = std::min(first + centroids_at_once, centroids.count);
-        for (std::size_t g = 0; g < best.size(); ++g) {
-            const std::size_t panel = g * panels_at_once;
-            const std::size_t count = std::min(panels_at_once, panels.count - panel);
-            for (std::size_t c = first; c < last; c += block_rows) {
-                multiply(panels, panel, count, reader.block(c), sums);
-                keep_best(sums, std::min(block_rows, last - c), count * lanes, c, best[g]);
-            }
-        }
-    }
-}
-
 MEMSTORE_INLINE void assign_body(const float* vectors, std::size_t count,
-                                 const Centroids& centroids, DotProducts multiply,
+                                 const Centroids& centroids, const DotProducts& dot,
                                  std::int32_t* nearest, std::int32_t* products) {
-    constexpr std::size_t width = panels_at_once * lanes;
+    const std::size_t steps = steps_of(centroids.dim);
     BlockReader reader(centroids.values, centroids.count, centroids.dim);
-    const auto sums = aligned_array<std::int32_t>(block_rows * width);
+    std::int32_t sums[block_rows * panel_vectors];
     for (std::size_t begin = 0; begin < count; begin += vectors_at_once) {
         const std::size_t at_once = std::min(vectors_at_once, count - begin);
-        const Panels panels =
+        const auto panels =
             arrange(round_rows(vectors + begin * centroids.dim, at_once, centroids.dim));
-        std::vector<Best> best(round_up(panels.count, panels_at_once) / panels_at_once);
+        std::vector<Best> best(round_up(at_once, panel_vectors) / panel_vectors);
         for (Best& some : best)
-            std::fill_n(some.products, width, std::numeric_limits<std::int32_t>::min());
-        assign_panels(panels, centroids, reader, multiply, sums.get(), best);
+            std::fill_n(some.products, panel_vectors, std::numeric_limits<std::int32_t>::min());
+        for (std::size_t first = 0; first < centroids.count; first += centroids_at_once) {
+            const std::size_t last = std::min(first + centroids_at_once, centroids.count);
+            for (std::size_t p = 0; p < best.size(); ++p) {
+                for (std::size_t c = first; c < last; c += block_rows) {
+                    const std::size_t rows = std::min(block_rows, last - c);
+                    dot.multiply(panels.get() + p * panel_size(steps), steps, 0, reader.block(c),
+                                 rows, sums);
+                    keep_best(sums, rows, c, best[p]);
+                }
+            }
+        }
         for (std::size_t v = 0; v < at_once; ++v) {
-            nearest[begin + v] = best[v / width].centroids[v % width];
-            products[begin + v] = best[v / width].products[v % width];
+            nearest[begin + v] = best[v / panel_vectors].centroids[v % panel_vectors];
+            products[begin + v] = best[v / panel_vectors].products[v % panel_vectors];
         }
     }
 }
 
 }  // namespace
 
-void centroid_scores(const Centroids& centroids, double scale, const float* query,
-                     std::size_t query_tokens, InstructionSet set, float* scores) {
-    const IntegerRows rounded = round_rows(query, query_tokens, centroids.dim);
-    const Panels panels = arrange(rounded);
-    std::vector<float> factors(panels.count * lanes);
+void centroid_scores(const Centroids& panels, double scale, const float* query,
+                     std::size_t query_tokens, InstructionSet set, float* scores, float* bounds) {
+    const IntegerRows rounded = round_rows(query, query_tokens, panels.dim);
+    std::vector<float> factors(round_up(query_tokens, columns));
     for (std::size_t q = 0; q < query_tokens; ++q)
         factors[q] = static_cast<float>(scale * rounded.scales[q]);
-    run_with<scores_body>(set, centroids, panels, factors.data(), dot_products_for(set), scores);
+    const std::size_t width = factors.size();
+    const std::size_t steps = steps_of(panels.dim);
+    const DotProducts& products = dot_products_for(set);
+    const auto blocks = blocks_of(rounded);
+    std::int32_t sums[block_rows * panel_vectors];
+    std::int32_t rows[panel_vectors * block_rows];
+    const std::int16_t* panel = panels.values;
+    for (std::size_t first = 0; first < panels.count; first += panel_vectors) {
+        const std::size_t count = std::min(panel_vectors, panels.count - first);
+        for (std::size_t q = 0; q < width; q += block_rows) {
+            const std::size_t block = std::min(block_rows, query_tokens - q);
+            products.multiply(panel, steps, panel_size(steps),
+                              &blocks[q / block_rows * block_size(panels.dim)], block, sums);
+            products.transpose(sums, block, rows, block_rows);
+            run_in_lanes<Scale>(set, rows, count, &factors[q], width,
+                                scores + first * width + q, bounds + q);
+        }
+        panel += panel_size(steps);
+        bounds += 2 * width;
+    }
 }
 
-void nearest_centroids(const float* scores, std::size_t centroids, std::size_t query_tokens,
-                       std::size_t count, std::int32_t* nearest) {
+void nearest_centroids(const float* scores, const float* bounds, std::size_t centroids,
+                       std::size_t query_tokens, std::size_t count, std::int32_t* nearest) {
     if (count > 0)
-        run_with<nearest_body>(available_instruction_sets().front(), scores, centroids,
-                               query_tokens, count, nearest);
+        run_in_lanes<Nearest>(available_instruction_sets().front(), scores, bounds, centroids,
+                              query_tokens, count, nearest);
 }
 
 std::size_t first_too_long(const Centroids& centroids) {

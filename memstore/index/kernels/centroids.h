@@ -8,20 +8,21 @@
 
 namespace memstore {
 
-// Centroids (count, dim) as integers, row-major, no row longer than `longest_row`.
+// Centroids as integers, none longer than `longest_row`: rows for `assign`, panels for the rest.
 struct Centroids {
     const std::int16_t* values;
     std::size_t count;
     std::size_t dim;
 };
 
-// Writes scores (centroids, query tokens rounded up to a multiple of 16); those added are zero.
-void centroid_scores(const Centroids& centroids, double scale, const float* query,
-                     std::size_t query_tokens, InstructionSet set, float* scores);
+// Writes scores (centroids, query tokens rounded up to whole columns), and of each panel's
+// centroids the least and the largest ones: bounds (panels, 2, columns).
+void centroid_scores(const Centroids& panels, double scale, const float* query,
+                     std::size_t query_tokens, InstructionSet set, float* scores, float* bounds);
 
 // Writes the `count` <= `centroids` best centroids of each query token, best first.
-void nearest_centroids(const float* scores, std::size_t centroids, std::size_t query_tokens,
-                       std::size_t count, std::int32_t* nearest);
+void nearest_centroids(const float* scores, const float* bounds, std::size_t centroids,
+                       std::size_t query_tokens, std::size_t count, std::int32_t* nearest);
 
 // The first centroid longer than `longest_row`, or their number if there is none.
 std::size_t first_too_long(const Centroids& centroids);

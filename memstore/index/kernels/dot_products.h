@@ -1,4 +1,4 @@
-// Dot products of rows of 16-bit integers with many vectors at once, exact in 32 bits.
+// Dot products of rows of 16-bit integers with a panel of vectors at once, exact in 32 bits.
 #pragma once
 
 #include <cstddef>
@@ -11,22 +11,22 @@
 
 namespace memstore {
 
-// Vectors that share a panel: the 32-bit lanes of one 512-bit register.
-constexpr std::size_t lanes = 16;
+// A panel holds 32 vectors, each in a 32-bit lane: [pair of dimensions][vector][two int16].
+// Vectors added to fill it are zero, as is the dimension added to an odd number of them.
+constexpr std::size_t panel_vectors = 32;
 
-// Vectors with one lane each, two dimensions at a time. The lanes added to fill the last panel are
-// zero, as is the dimension added to an odd number of them.
-struct Panels {
-    std::size_t count;
-    std::size_t steps;        // pairs of dimensions
-    std::vector<Line> lines;  // [panel][step]: 16 x two int16
-};
+constexpr std::size_t steps_of(std::size_t dim) { return round_up(dim, 2) / 2; }
 
-Panels arrange(const IntegerRows& vectors);
+// int16 in one panel.
+constexpr std::size_t panel_size(std::size_t steps) { return steps * panel_vectors * 2; }
 
-// Rows are multiplied in blocks of 16, stored [chunk of 128 dimensions][row][dimension], so that
-// the inner loop reaches all of them from one pointer at distances that the compiler knows. Padding
-// may hold anything: the panels are zero there.
+// The vectors' panels, one after another.
+AlignedArray<std::int16_t> arrange(const IntegerRows& vectors);
+
+// Rows are multiplied in blocks of up to 16, stored [chunk of 128 dimensions][row][dimension], so
+// that the inner loop reaches all of them from one pointer at distances that the compiler knows.
+// What lies beyond the rows and beyond their last
+// pair of dimensions may be anything.
 constexpr std::size_t block_rows = 16;
 constexpr std::size_t chunk_dims = 128;
 
@@ -34,12 +34,15 @@ constexpr std::size_t block_size(std::size_t dim) {
     return block_rows * round_up(dim, chunk_dims);
 }
 
-// Rows of a matrix as blocks.
+// All rows as blocks, `block_size` apart.
+AlignedArray<std::int16_t> blocks_of(const IntegerRows& rows);
+
+// Rows of a matrix as one block after another.
 class BlockReader {
 public:
     BlockReader(const std::int16_t* rows, std::size_t count, std::size_t dim);
 
-    // Up to 16 rows from `first`; rows of the block past the last one hold anything.
+    // Up to 16 rows from `first`.
     const std::int16_t* block(std::size_t first);
 
 private:
@@ -49,11 +52,19 @@ private:
     AlignedArray<std::int16_t> copy_;
 };
 
-// Writes sums (16 rows, panels x 16 lanes): each row of the block with the vectors of `panels`
-// panels from `first`. Sums that do not fit 32 bits wrap around.
-using DotProducts = void (*)(const Panels& vectors, std::size_t first, std::size_t panels,
-                             const std::int16_t* block, std::int32_t* sums);
+struct DotProducts {
+    // Writes sums (count, 32): each of the block's first rows with the panel's vectors. Sums that
+    // do not fit 32 bits wrap around. Asks for the memory of the panel that lies `ahead` int16 on; 0
+    // for none.
+    void (*multiply)(const std::int16_t* panel, std::size_t steps, std::size_t ahead,
+                     const std::int16_t* block, std::size_t count, std::int32_t* sums);
 
-DotProducts dot_products_for(InstructionSet set);
+    // Turns sums (count <= 16, 32) into 32 rows of 16 at a distance of `stride`, zero where there
+    // are fewer.
+    void (*transpose)(const std::int32_t* sums, std::size_t count, std::int32_t* rows,
+                      std::size_t stride);
+};
+
+const DotProducts& dot_products_for(InstructionSet set);
 
 }  // namespace memstore

@@ -2,8 +2,17 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
+
+#include "transposing.h"
 
 namespace memstore {
+namespace {
+
+constexpr std::size_t word_bytes = 4;  // of each vector, decoded together
+constexpr std::size_t half_bits = 16;  // each lane of a panel takes a field of both halves
+
+}  // namespace
 
 std::uint8_t reversed(std::uint8_t bucket, int bits) {
     std::uint8_t result = 0;
@@ -14,127 +23,165 @@ std::uint8_t reversed(std::uint8_t bucket, int bits) {
 
 ResidualDecoder::ResidualDecoder(const std::vector<std::int16_t>& bucket_weights, std::size_t dim,
                                  int bits, InstructionSet set)
-    : dim_(dim), bits_(bits), decode_(decode_for(bits, set)), of_field_(bucket_weights.size()) {
+    : dim_(dim),
+      bits_(static_cast<std::size_t>(bits)),
+      steps_(round_up(bytes(), word_bytes) / word_bytes * (half_bits / bits_)),
+      decode_(decode_for(bits, set)),
+      of_field_(bucket_weights.size()) {
     for (std::size_t bucket = 0; bucket < bucket_weights.size(); ++bucket)
         of_field_[reversed(static_cast<std::uint8_t>(bucket), bits)] = bucket_weights[bucket];
-    of_byte_.reserve(256 * 8 / bits);
-    for (std::size_t byte = 0; byte < 256; ++byte)
-        for (int shift = 8 - bits; shift >= 0; shift -= bits)
-            of_byte_.push_back(of_field_[byte >> shift & (of_field_.size() - 1)]);
-    for (std::size_t i = 0; i < word_lanes; ++i)
-        word_weights_.values[i] = of_field_[i % of_field_.size()];
-    for (std::size_t d = 0; d < chunk_dims; ++d) {
-        const std::size_t byte = d * bits / 8;
-        const std::size_t shift = byte % 2 * 8 + (8 - bits) - d * bits % 8;
-        word_of_[d / word_lanes].values[d % word_lanes] = static_cast<std::int16_t>(byte / 2);
-        shift_of_[d / word_lanes].values[d % word_lanes] = static_cast<std::int16_t>(shift);
-    }
+    for (std::size_t i = 0; i < std::size(of_five_bits_); ++i)
+        of_five_bits_[i] = of_field_[i % of_field_.size()];
 }
 
-template <std::size_t per_byte>
-void ResidualDecoder::by_table(const ResidualDecoder& decoder,
-                               const std::uint8_t* const* residuals, std::size_t rows,
-                               std::int16_t* block) {
-    constexpr std::size_t chunk_bytes = chunk_dims / per_byte;
-    const std::int16_t* weights = decoder.of_byte_.data();
-    for (std::size_t r = 0; r < rows; ++r) {
-        std::int16_t* row = block + r * chunk_dims;
-        const std::uint8_t* byte = residuals[r];
-        for (std::size_t left = decoder.bytes(); left > 0; row += block_rows * chunk_dims) {
-            const std::size_t size = std::min(chunk_bytes, left);
-            for (std::size_t i = 0; i < size; ++i)
-                std::memcpy(row + i * per_byte, weights + byte[i] * per_byte,
-                            per_byte * sizeof *weights);
-            byte += size;
-            left -= size;
+std::vector<std::size_t> ResidualDecoder::dimensions() const {
+    const std::size_t per_half = half_bits / bits_;
+    std::vector<std::size_t> result;
+    result.reserve(2 * steps_);
+    for (std::size_t step = 0; step < steps_; ++step) {
+        const std::size_t shift = step % per_half * bits_;
+        for (std::size_t half : {0, 1}) {
+            const std::size_t byte = step / per_half * word_bytes + half * 2 + shift / 8;
+            result.push_back((byte * 8 + (8 - bits_) - shift % 8) / bits_);
         }
+    }
+    return result;
+}
+
+template <int bits>
+void ResidualDecoder::by_fields(const ResidualDecoder& decoder,
+                                const std::uint8_t* const* residuals, std::int16_t* panel) {
+    constexpr std::uint32_t mask = (1U << bits) - 1;
+    const std::size_t bytes = decoder.bytes();
+    const std::int16_t* weights = decoder.of_field_.data();
+    for (std::size_t first = 0; first < bytes; first += word_bytes) {
+        const std::size_t size = std::min(word_bytes, bytes - first);
+        for (std::size_t v = 0; v < panel_vectors; ++v) {
+            std::uint32_t word = 0;
+            if (size == word_bytes)
+                std::memcpy(&word, residuals[v] + first, word_bytes);
+            else
+                std::memcpy(&word, residuals[v] + first, size);
+            std::int16_t* pair = panel + 2 * v;
+            for (std::size_t shift = 0; shift < half_bits; shift += bits) {
+                pair[0] = weights[word >> shift & mask];
+                pair[1] = weights[word >> (half_bits + shift) & mask];
+                pair += panel_size(1);
+            }
+        }
+        panel += panel_size(half_bits / bits);
     }
 }
 
 #ifdef MEMSTORE_X86
 
-// Up to four bits, where a chunk is at most one register. For each 32 dimensions, their words are
-// brought to the dimensions' places, shifted until the fields are lowest, and looked up.
+// Sixteen bytes of each of some residuals, or as many as there are left and zeros.
+template <std::size_t count>
+class Sixteen {
+public:
+    static constexpr std::size_t size = 4 * word_bytes;
+
+    Sixteen(const std::uint8_t* const* residuals, std::size_t first, std::size_t bytes)
+        : rows(residuals), offset(first) {
+        if (bytes - first >= size) return;
+        for (std::size_t v = 0; v < count; ++v) {
+            std::memset(copy_[v], 0, size);
+            std::memcpy(copy_[v], residuals[v] + first, bytes - first);
+            copies_[v] = copy_[v];
+        }
+        rows = copies_;
+        offset = 0;
+    }
+
+    const std::uint8_t* const* rows;
+    std::size_t offset;
+
+private:
+    std::uint8_t copy_[count][size];
+    const std::uint8_t* copies_[count];
+};
+
+// Up to four bits. A register holds four bytes of each of sixteen vectors; their fields are shifted
+// to be lowest and looked up by the lowest five bits, whatever lies above the field.
+template <int bits>
 MEMSTORE_VNNI void ResidualDecoder::by_words(const ResidualDecoder& decoder,
                                              const std::uint8_t* const* residuals,
-                                             std::size_t rows, std::int16_t* block) {
-    const __m512i weights = _mm512_load_si512(&decoder.word_weights_);
-    __m512i words[word_vectors];
-    __m512i shifts[word_vectors];
-#pragma GCC unroll 4
-    for (std::size_t v = 0; v < word_vectors; ++v) {
-        words[v] = _mm512_load_si512(&decoder.word_of_[v]);
-        shifts[v] = _mm512_load_si512(&decoder.shift_of_[v]);
-    }
-    const std::size_t chunk_bytes = chunk_dims * decoder.bits_ / 8;
+                                             std::int16_t* panel) {
+    constexpr std::size_t vectors = 16;
+    constexpr std::size_t steps_per_word = half_bits / bits;
+    const __m512i weights = _mm512_loadu_si512(decoder.of_five_bits_);
     const std::size_t bytes = decoder.bytes();
-    for (std::size_t first = 0; first < bytes; first += chunk_bytes) {
-        const std::size_t size = std::min(chunk_bytes, bytes - first);
-        const __mmask64 within = ~__mmask64{0} >> (64 - size);
-        for (std::size_t r = 0; r < rows; ++r) {
-            const __m512i packed = _mm512_maskz_loadu_epi8(within, residuals[r] + first);
-            std::int16_t* row = block + r * chunk_dims;
+    for (std::size_t v = 0; v < panel_vectors; v += vectors) {
+        std::int16_t* line = panel + 2 * v;
+        for (std::size_t first = 0; first < bytes; first += Sixteen<vectors>::size) {
+            const Sixteen<vectors> sixteen(residuals + v, first, bytes);
+            __m512i words[4];
+            load_columns(sixteen.rows, sixteen.offset, words);
 #pragma GCC unroll 4
-            for (std::size_t v = 0; v < word_vectors; ++v) {
-                const __m512i fields =
-                    _mm512_srlv_epi16(_mm512_permutexvar_epi16(words[v], packed), shifts[v]);
-                _mm512_store_si512(row + v * word_lanes, _mm512_permutexvar_epi16(fields, weights));
+            for (std::size_t word = 0; word < 4; ++word) {
+                if (first + word * word_bytes >= bytes) break;
+                __m512i fields = words[word];
+#pragma GCC unroll 16
+                for (std::size_t step = 0; step < steps_per_word; ++step) {
+                    _mm512_storeu_si512(line, _mm512_permutexvar_epi16(fields, weights));
+                    fields = _mm512_srli_epi16(fields, bits);
+                    line += panel_size(1);
+                }
             }
         }
-        block += block_rows * chunk_dims;
     }
 }
 
-// Four bits, 32 bytes at a time: low and high bytes of the weights are looked up apart.
-MEMSTORE_AVX2 void ResidualDecoder::by_nibbles(const ResidualDecoder& decoder,
-                                               const std::uint8_t* const* residuals,
-                                               std::size_t rows, std::int16_t* block) {
-    constexpr std::size_t step_bytes = 32;
-    constexpr std::size_t chunk_bytes = chunk_dims / 2;
+// Up to four bits. A register holds four bytes of each of eight vectors; low and high bytes of the
+// weights are looked up apart.
+template <int bits>
+MEMSTORE_AVX2 void ResidualDecoder::by_bytes(const ResidualDecoder& decoder,
+                                             const std::uint8_t* const* residuals,
+                                             std::int16_t* panel) {
+    constexpr std::size_t vectors = 8;
+    constexpr std::size_t steps_per_byte = 8 / bits;
     std::uint8_t low_of[16];
     std::uint8_t high_of[16];
     for (std::size_t i = 0; i < 16; ++i) {
-        low_of[i] = static_cast<std::uint8_t>(decoder.of_field_[i]);
-        high_of[i] = static_cast<std::uint8_t>(decoder.of_field_[i] >> 8);
+        low_of[i] = static_cast<std::uint8_t>(decoder.of_five_bits_[i]);
+        high_of[i] = static_cast<std::uint8_t>(decoder.of_five_bits_[i] >> 8);
     }
     const auto load = [](const std::uint8_t* bytes) {
         return _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
     };
     const __m256i low = _mm256_broadcastsi128_si256(load(low_of));
     const __m256i high = _mm256_broadcastsi128_si256(load(high_of));
-    const __m256i nibble = _mm256_set1_epi8(15);
-    // Unpacking works in the halves of a register: the double words that it takes from both halves
-    // together are laid there, so that all comes out in the order of dimensions.
-    const __m256i order = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
+    const __m256i field = _mm256_set1_epi8((1 << bits) - 1);
+    const __m256i low_byte = _mm256_set1_epi16(255);
     const std::size_t bytes = decoder.bytes();
-    for (std::size_t first = 0; first < bytes; first += step_bytes) {
-        std::int16_t* target = block + first / chunk_bytes * block_rows * chunk_dims +
-                               first % chunk_bytes * 2;
-        for (std::size_t r = 0; r < rows; ++r) {
-            __m256i packed;
-            if (bytes - first >= step_bytes) {
-                std::memcpy(&packed, residuals[r] + first, sizeof packed);
-            } else {
-                std::uint8_t rest[step_bytes] = {};
-                std::memcpy(rest, residuals[r] + first, bytes - first);
-                std::memcpy(&packed, rest, sizeof packed);
-            }
-            packed = _mm256_permutevar8x32_epi32(packed, order);
-            const __m256i even = _mm256_and_si256(_mm256_srli_epi16(packed, 4), nibble);
-            const __m256i odd = _mm256_and_si256(packed, nibble);
-            const __m256i even_low = _mm256_shuffle_epi8(low, even);
-            const __m256i even_high = _mm256_shuffle_epi8(high, even);
-            const __m256i odd_low = _mm256_shuffle_epi8(low, odd);
-            const __m256i odd_high = _mm256_shuffle_epi8(high, odd);
-            const __m256i evens[2] = {_mm256_unpacklo_epi8(even_low, even_high),
-                                      _mm256_unpackhi_epi8(even_low, even_high)};
-            const __m256i odds[2] = {_mm256_unpacklo_epi8(odd_low, odd_high),
-                                     _mm256_unpackhi_epi8(odd_low, odd_high)};
-            auto* row = reinterpret_cast<__m256i*>(target + r * chunk_dims);
-#pragma GCC unroll 2
-            for (int i = 0; i < 2; ++i) {
-                _mm256_store_si256(row + 2 * i, _mm256_unpacklo_epi16(evens[i], odds[i]));
-                _mm256_store_si256(row + 2 * i + 1, _mm256_unpackhi_epi16(evens[i], odds[i]));
+    for (std::size_t v = 0; v < panel_vectors; v += vectors) {
+        std::int16_t* line = panel + 2 * v;
+        for (std::size_t first = 0; first < bytes; first += Sixteen<vectors>::size) {
+            const Sixteen<vectors> sixteen(residuals + v, first, bytes);
+            __m256i words[4];
+            load_columns(sixteen.rows, sixteen.offset, words);
+#pragma GCC unroll 4
+            for (std::size_t word = 0; word < 4; ++word) {
+                if (first + word * word_bytes >= bytes) break;
+                __m256i packed = words[word];
+                // Of each half, a field of its first byte and the same one of its second.
+#pragma GCC unroll 8
+                for (std::size_t step = 0; step < steps_per_byte; ++step) {
+                    const __m256i fields = _mm256_and_si256(packed, field);
+                    const __m256i lows = _mm256_shuffle_epi8(low, fields);
+                    const __m256i highs = _mm256_shuffle_epi8(high, fields);
+                    const __m256i first_byte = _mm256_or_si256(_mm256_and_si256(lows, low_byte),
+                                                               _mm256_slli_epi16(highs, 8));
+                    const __m256i second_byte = _mm256_or_si256(
+                        _mm256_srli_epi16(lows, 8), _mm256_andnot_si256(low_byte, highs));
+                    auto* const target = line + panel_size(step);
+                    _mm256_storeu_si256(reinterpret_cast<__m256i*>(target), first_byte);
+                    _mm256_storeu_si256(
+                        reinterpret_cast<__m256i*>(target + panel_size(steps_per_byte)),
+                        second_byte);
+                    packed = _mm256_srli_epi16(packed, bits);
+                }
+                line += panel_size(half_bits / bits);
             }
         }
     }
@@ -144,15 +191,27 @@ MEMSTORE_AVX2 void ResidualDecoder::by_nibbles(const ResidualDecoder& decoder,
 
 ResidualDecoder::Decode ResidualDecoder::decode_for(int bits, InstructionSet set) {
 #ifdef MEMSTORE_X86
-    if (set == InstructionSet::avx512_vnni && bits <= 4) return by_words;
-    if (set == InstructionSet::avx2 && bits == 4) return by_nibbles;
+    if (set == InstructionSet::avx512_vnni) {
+        switch (bits) {
+            case 1: return by_words<1>;
+            case 2: return by_words<2>;
+            case 4: return by_words<4>;
+        }
+    }
+    if (set == InstructionSet::avx2) {
+        switch (bits) {
+            case 1: return by_bytes<1>;
+            case 2: return by_bytes<2>;
+            case 4: return by_bytes<4>;
+        }
+    }
 #endif
     (void)set;
     switch (bits) {
-        case 1: return by_table<8>;
-        case 2: return by_table<4>;
-        case 4: return by_table<2>;
-        default: return by_table<1>;
+        case 1: return by_fields<1>;
+        case 2: return by_fields<2>;
+        case 4: return by_fields<4>;
+        default: return by_fields<8>;
     }
 }
 

@@ -1,11 +1,10 @@
-// Packed residuals as rows of integer weights.
+// Packed residuals as panels of integer weights.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
-#include "alignment.h"
 #include "dot_products.h"
 #include "instruction_sets.h"
 
@@ -23,42 +22,37 @@ public:
 
     std::size_t bytes() const { return dim_ * bits_ / 8; }
 
-    // Writes up to 16 residuals as rows of a block.
-    void operator()(const std::uint8_t* const* residuals, std::size_t rows,
-                    std::int16_t* block) const {
-        decode_(*this, residuals, rows, block);
+    // Pairs of dimensions in a panel. They come in the order that takes least to unpack: four bytes
+    // after four bytes, and of these the fields of each two bytes from the lowest one up.
+    std::size_t steps() const { return steps_; }
+
+    // The dimension of each value of a vector in a panel, (2 * steps): `dim` or more where there is
+    // none, and the panel may hold anything.
+    std::vector<std::size_t> dimensions() const;
+
+    // Writes 32 residuals as a panel.
+    void operator()(const std::uint8_t* const* residuals, std::int16_t* panel) const {
+        decode_(*this, residuals, panel);
     }
 
 private:
-    using Decode = void (*)(const ResidualDecoder&, const std::uint8_t* const*, std::size_t,
-                            std::int16_t*);
+    using Decode = void (*)(const ResidualDecoder&, const std::uint8_t* const*, std::int16_t*);
 
-    template <std::size_t per_byte>
-    static void by_table(const ResidualDecoder&, const std::uint8_t* const*, std::size_t,
-                         std::int16_t*);
-    static void by_words(const ResidualDecoder&, const std::uint8_t* const*, std::size_t,
-                         std::int16_t*);
-    static void by_nibbles(const ResidualDecoder&, const std::uint8_t* const*, std::size_t,
-                           std::int16_t*);
+    template <int bits>
+    static void by_fields(const ResidualDecoder&, const std::uint8_t* const*, std::int16_t*);
+    template <int bits>
+    static void by_words(const ResidualDecoder&, const std::uint8_t* const*, std::int16_t*);
+    template <int bits>
+    static void by_bytes(const ResidualDecoder&, const std::uint8_t* const*, std::int16_t*);
 
     static Decode decode_for(int bits, InstructionSet set);
 
     std::size_t dim_;
-    int bits_;
+    std::size_t bits_;
+    std::size_t steps_;
     Decode decode_;
     std::vector<std::int16_t> of_field_;  // weight by field, that is reversed bucket number
-    std::vector<std::int16_t> of_byte_;   // (256, 8 / bits): weights of a byte's dimensions
-
-    // For `by_words`: where each dimension of a chunk lies, and the weight by the lowest five bits
-    // of a word, whatever lies above the field.
-    static constexpr std::size_t word_lanes = 32;
-    static constexpr std::size_t word_vectors = chunk_dims / word_lanes;
-    struct alignas(64) Words {
-        std::int16_t values[word_lanes];
-    };
-    Words word_of_[word_vectors];
-    Words shift_of_[word_vectors];
-    Words word_weights_;
+    std::int16_t of_five_bits_[32];       // the same, whatever lies above the field
 };
 
 }  // namespace memstore

@@ -9,6 +9,7 @@
 #include "centroids.h"
 #include "dot_products.h"
 #include "inverted_lists.h"
+#include "lanes.h"
 #include "residuals.h"
 
 #include <nanobind/stl/pair.h>
@@ -28,11 +29,20 @@ std::size_t checked_dim(std::size_t dim) {
 
 std::size_t checked_width(const Input<float, 2>& scores, std::size_t query_tokens) {
     require(query_tokens >= 1, "the query has no tokens");
-    const std::size_t width = round_up(query_tokens, lanes);
+    const std::size_t width = round_up(query_tokens, columns);
     require(scores.shape(1) == width, "the scores have " + text(scores.shape(1)) +
                                           " columns, not " + text(width) + " for " +
                                           text(query_tokens) + " query tokens");
     return width;
+}
+
+void check_bounds(const Input<float, 2>& scores, const Input<float, 3>& bounds,
+                  std::size_t query_tokens) {
+    const std::size_t width = checked_width(scores, query_tokens);
+    const std::size_t panels = round_up(scores.shape(0), panel_vectors) / panel_vectors;
+    require(bounds.shape(0) == panels && bounds.shape(1) == 2 && bounds.shape(2) == width,
+            "bounds of " + text(bounds.shape(0)) + " x " + text(bounds.shape(1)) + " x " +
+                text(bounds.shape(2)) + " numbers, not " + text(panels) + " x 2 x " + text(width));
 }
 
 std::size_t checked_count(std::int64_t count) {
@@ -45,46 +55,58 @@ Segment segment_of(const Input<std::int64_t, 1>& offsets, std::size_t tokens) {
     return {offsets.data(), offsets.shape(0) - 1, tokens};
 }
 
-Output<float, 2> bound_centroid_scores(Input<std::int16_t, 2> centroids, double scale,
-                                       Input<float, 2> query, const SetName& instruction_set) {
+using Scored = std::pair<Output<float, 2>, Output<float, 3>>;
+
+Scored bound_centroid_scores(Input<std::int16_t, 4> panels, std::int64_t centroids,
+                             double scale, Input<float, 2> query,
+                             const SetName& instruction_set) {
     const InstructionSet set = set_named(instruction_set);
-    const std::size_t dim = checked_dim(centroids.shape(1));
     const std::size_t query_tokens = query.shape(0);
+    const std::size_t dim = checked_dim(query.shape(1));
+    const std::size_t count = checked_count(centroids);
     require(std::isfinite(scale), "the scale of the centroids is not finite");
-    require(query.shape(1) == dim, "the query has " + text(query.shape(1)) +
-                                       " dimensions and the centroids have " + text(dim));
+    require(panels.shape(1) == steps_of(dim) && panels.shape(2) == panel_vectors &&
+                panels.shape(3) == 2,
+            "panels of " + text(panels.shape(1)) + " x " + text(panels.shape(2)) + " x " +
+                text(panels.shape(3)) + " numbers, not " + text(steps_of(dim)) + " x 32 x 2 for " +
+                text(dim) + " dimensions of the query");
+    require(round_up(count, panel_vectors) == panels.shape(0) * panel_vectors,
+            text(panels.shape(0)) + " panels of 32 for " + text(count) + " centroids");
     require(query_tokens >= 1, "the query has no tokens");
-    const std::size_t count = centroids.shape(0);
-    const std::size_t width = round_up(query_tokens, lanes);
+    const std::size_t width = round_up(query_tokens, columns);
     AlignedArray<float> scores;
+    AlignedArray<float> bounds;
     {
         nb::gil_scoped_release without_gil;
         require_finite(query, "query token");
         scores = aligned_array<float>(count * width);
-        centroid_scores({centroids.data(), count, dim}, scale, query.data(), query_tokens, set,
-                        scores.get());
+        bounds = aligned_array<float>(panels.shape(0) * 2 * width);
+        centroid_scores({panels.data(), count, dim}, scale, query.data(), query_tokens, set,
+                        scores.get(), bounds.get());
     }
-    return to_numpy(std::move(scores), {count, width});
+    return {to_numpy(std::move(scores), {count, width}),
+            to_numpy(std::move(bounds), {panels.shape(0), 2, width})};
 }
 
-Output<std::int32_t, 2> bound_nearest_centroids(Input<float, 2> scores, std::int64_t query_tokens,
-                                                std::int64_t count) {
+Output<std::int32_t, 2> bound_nearest_centroids(Input<float, 2> scores, Input<float, 3> bounds,
+                                                std::int64_t query_tokens, std::int64_t count) {
     const std::size_t tokens = checked_count(query_tokens);
     const std::size_t centroids = scores.shape(0);
     const std::size_t found = std::min(checked_count(count), centroids);
-    checked_width(scores, tokens);
+    check_bounds(scores, bounds, tokens);
     AlignedArray<std::int32_t> nearest;
     {
         nb::gil_scoped_release without_gil;
         nearest = aligned_array<std::int32_t>(tokens * found);
-        nearest_centroids(scores.data(), centroids, tokens, found, nearest.get());
+        nearest_centroids(scores.data(), bounds.data(), centroids, tokens, found, nearest.get());
     }
     return to_numpy(std::move(nearest), {tokens, found});
 }
 
-Output<std::uint8_t, 3> bound_byte_table(Input<float, 2> scores, Input<float, 1> weights) {
+Output<std::uint8_t, 3> bound_byte_table(Input<float, 2> scores, Input<float, 3> bounds,
+                                         Input<float, 1> weights) {
     const std::size_t query_tokens = weights.shape(0);
-    checked_width(scores, query_tokens);
+    check_bounds(scores, bounds, query_tokens);
     const TableShape shape = table_shape(query_tokens, scores.shape(0));
     AlignedArray<std::uint8_t> table;
     {
@@ -95,7 +117,7 @@ Output<std::uint8_t, 3> bound_byte_table(Input<float, 2> scores, Input<float, 1>
                                                 " is negative: " +
                                                 std::to_string(weights.data()[q]));
         table = aligned_array<std::uint8_t>(shape.blocks * shape.centroids * shape.width);
-        byte_table(scores.data(), weights.data(), query_tokens, shape, table.get());
+        byte_table(scores.data(), bounds.data(), weights.data(), query_tokens, shape, table.get());
     }
     return to_numpy(std::move(table), {shape.blocks, shape.centroids, shape.width});
 }
@@ -306,13 +328,13 @@ void bind_for(nb::module_& module) {
 }  // namespace
 
 void bind_sealed_kernels(nb::module_& module) {
-    module.def("centroid_scores", &bound_centroid_scores, nb::arg("centroids").noconvert(),
-               nb::arg("scale"), nb::arg("query").noconvert(), nb::kw_only(),
+    module.def("centroid_scores", &bound_centroid_scores, nb::arg("panels").noconvert(),
+               nb::arg("centroids"), nb::arg("scale"), nb::arg("query").noconvert(), nb::kw_only(),
                nb::arg("instruction_set") = nb::none());
     module.def("nearest_centroids", &bound_nearest_centroids, nb::arg("scores").noconvert(),
-               nb::arg("query_tokens"), nb::arg("count"));
+               nb::arg("bounds").noconvert(), nb::arg("query_tokens"), nb::arg("count"));
     module.def("byte_table", &bound_byte_table, nb::arg("scores").noconvert(),
-               nb::arg("weights").noconvert());
+               nb::arg("bounds").noconvert(), nb::arg("weights").noconvert());
     module.def("largest", &bound_largest, nb::arg("scores").noconvert(), nb::arg("count"));
     module.def("probe", &bound_probe, nb::arg("cells").noconvert(), nb::arg("lists").noconvert(),
                nb::arg("list_offsets").noconvert(), nb::arg("allowed").noconvert());

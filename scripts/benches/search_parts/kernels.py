@@ -67,6 +67,7 @@ def _calls(vectors: Vectors) -> Iterator[tuple[str, str, int, int, Call]]:
     """Yield the name of each kernel, what its time is divided by, how many, and a call of it."""
     from memstore.index import _kernels as k
     from memstore.index import quantize, train
+    from memstore.index.codec import panels_of
 
     rng = np.random.default_rng(0)
     sample = vectors.x[rng.permutation(len(vectors.x))[:65_536]]
@@ -79,6 +80,7 @@ def _calls(vectors: Vectors) -> Iterator[tuple[str, str, int, int, Call]]:
     every = np.arange(len(lengths))
     some = np.sort(rng.permutation(len(lengths))[:EXACT_PASSAGES])
     integers, unit = codec.integers
+    panels = panels_of(integers)
     assigned = np.ascontiguousarray(vectors.x[:ASSIGNED])
     hot_codes, hot_scales = quantize(vectors.x)
     starts = np.cumsum(vectors.lengths) - vectors.lengths
@@ -91,7 +93,7 @@ def _calls(vectors: Vectors) -> Iterator[tuple[str, str, int, int, Call]]:
     )
     for query_tokens in (16, 32):
         query = np.resize(vectors.q, (query_tokens, vectors.q.shape[1]))
-        scores = k.centroid_scores(integers, unit, query)
+        scores = k.centroid_scores(panels, len(integers), unit, query)
         table = k.byte_table(scores, np.ones(query_tokens, dtype=np.float32))
         calls: list[tuple[str, str, int, Call]] = [
             (
@@ -99,7 +101,7 @@ def _calls(vectors: Vectors) -> Iterator[tuple[str, str, int, int, Call]]:
                 "centroid",
                 len(integers),
                 lambda name, query=query: k.centroid_scores(
-                    integers, unit, query, instruction_set=name
+                    panels, len(integers), unit, query, instruction_set=name
                 ),
             ),
             (

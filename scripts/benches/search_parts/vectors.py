@@ -134,6 +134,7 @@ def write_synthetic_index(
     """
     from memstore.index import Codec, SegmentWriter, centroid_count, train, write_codec
     from memstore.index._kernels import centroid_scores, nearest_centroids
+    from memstore.index.codec import panels_of
 
     write_size(data, vectors, min(passages, len(vectors.lengths)), queries, seed)
     rng = np.random.default_rng(seed)
@@ -149,10 +150,12 @@ def write_synthetic_index(
     centroids = centroids.astype(np.float16).astype(np.float32)
     buckets = train(vectors.x[rng.permutation(own)[:65_536]], tokens=own, bits=4, seed=seed)
     codec = Codec(centroids, buckets.cutoffs, buckets.weights)
+    integers, unit = codec.integers
+    panels = panels_of(integers)
     near = np.concatenate(
         [
             nearest_centroids(
-                centroid_scores(*codec.integers, np.ascontiguousarray(part)), len(part), 8
+                centroid_scores(panels, count, unit, np.ascontiguousarray(part)), len(part), 8
             )
             for part in np.array_split(vectors.x, -(-own // 512))
         ]

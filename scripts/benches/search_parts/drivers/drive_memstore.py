@@ -66,7 +66,7 @@ def build(data: str, index: str) -> dict[str, Any]:
 
 def open_index(index: str) -> None:
     manifests = json.loads((Path(index) / "manifests.json").read_text())
-    dim = np.load(Path(index) / "codec" / "integers.npy", mmap_mode="r").shape[1]
+    dim = np.load(Path(index) / "codec" / "centroids.npy", mmap_mode="r").shape[1]
     stored = StoredCodec(Path(index) / "codec", manifests["codec"], dim)
     segment = Segment(Path(index) / "segment", manifests["segment"], stored)
     opened["view"] = SealedView(stored, (segment,), segment.rows)
