@@ -101,7 +101,8 @@ struct Nearest {
             }
             for (std::size_t q = 0; q < tokens; ++q) {
                 if (found[q].size() < count) throw std::invalid_argument("bounds of other scores");
-                std::partial_sort(found[q].begin(), found[q].begin() + count, found[q].end(), better);
+                const auto end_of_best = found[q].begin() + static_cast<std::ptrdiff_t>(count);
+                std::partial_sort(found[q].begin(), end_of_best, found[q].end(), better);
                 for (std::size_t i = 0; i < count; ++i)
                     nearest[(first + q) * count + i] = found[q][i].centroid;
                 found[q].clear();

@@ -17,7 +17,7 @@ const std::int16_t* at(const std::int16_t* block, std::size_t row, std::size_t s
 }
 
 void multiply_scalar(const std::int16_t* panel, std::size_t steps, std::size_t /*ahead*/,
-     const std::int16_t* block, std::size_t count, std::int32_t* sums) {
+                     const std::int16_t* block, std::size_t count, std::int32_t* sums) {
     for (std::size_t row = 0; row < count; ++row) {
         std::uint32_t sum[panel_vectors] = {};  // unsigned, for which wrapping around is defined
         for (std::size_t step = 0; step < steps; ++step) {
@@ -58,9 +58,9 @@ MEMSTORE_VNNI MEMSTORE_INLINE __m512i dot_pairs(__m512i sum, __m512i a, __m512i 
     return sum;
 }
 
-// Multiplies `Rows` rows with the panel, from whose 28 sums on the registers would not do. Many at
-// once because each sum waits five cycles for its last multiplication, while two could start in
-// each.
+// Multiplies `Rows` rows with the panel. Many at once because each sum waits five cycles for its
+// last multiplication, while two could start in each; more than 14, with two sums each, would not
+// fit the 32 registers.
 template <std::size_t Rows>
 MEMSTORE_VNNI void multiply_tile(const std::int16_t* panel, std::size_t steps, std::size_t ahead,
                                  const std::int16_t* rows, std::int32_t* sums) {
@@ -72,6 +72,7 @@ MEMSTORE_VNNI void multiply_tile(const std::int16_t* panel, std::size_t steps, s
         const std::int16_t* pair = at(rows, 0, first);
         const std::int16_t* end = panel + panel_size(std::min(chunk_steps, steps - first));
         for (; panel < end; panel += panel_vectors * 2, pair += 2) {
+            // An address past the end does no harm.
             __builtin_prefetch(panel + ahead);
             __builtin_prefetch(panel + ahead + panel_vectors);
             const __m512i low = _mm512_loadu_si512(panel);
@@ -103,12 +104,13 @@ constexpr std::array<MultiplyTile, sizeof...(Less)> tiles(std::index_sequence<Le
 }
 
 void multiply_vnni(const std::int16_t* panel, std::size_t steps, std::size_t ahead,
-     const std::int16_t* block, std::size_t count, std::int32_t* sums) {
+                   const std::int16_t* block, std::size_t count, std::int32_t* sums) {
     static constexpr auto tile_of = tiles(std::make_index_sequence<most_tile_rows>{});
     const std::size_t first = count <= most_tile_rows ? count : count / 2;
     if (first > 0) tile_of[first - 1](panel, steps, ahead, block, sums);
     if (count > first)
-        tile_of[count - first - 1](panel, steps, 0, at(block, first, 0), sums + first * panel_vectors);
+        tile_of[count - first - 1](panel, steps, 0, at(block, first, 0),
+                                   sums + first * panel_vectors);
 }
 
 MEMSTORE_VNNI void transpose_vnni(const std::int32_t* sums, std::size_t count, std::int32_t* rows,
@@ -118,11 +120,12 @@ MEMSTORE_VNNI void transpose_vnni(const std::int32_t* sums, std::size_t count, s
         __m512i columns[4];
         load_columns(from.rows, v * sizeof *sums, columns);
 #pragma GCC unroll 4
-        for (std::size_t i = 0; i < 4; ++i) _mm512_storeu_si512(rows + (v + i) * stride, columns[i]);
+        for (std::size_t i = 0; i < 4; ++i)
+            _mm512_storeu_si512(rows + (v + i) * stride, columns[i]);
     }
 }
 
-// Four rows with a fourth of the panel, eight vectors, twice.
+// Multiplies up to four rows with half of the panel, in two registers.
 template <std::size_t Rows>
 MEMSTORE_AVX2 void multiply_tile_avx2(const std::int16_t* panel, std::size_t steps,
                                       const std::int16_t* rows, std::int32_t* sums) {
@@ -157,7 +160,7 @@ MEMSTORE_AVX2 void multiply_tile_avx2(const std::int16_t* panel, std::size_t ste
 }
 
 void multiply_avx2(const std::int16_t* panel, std::size_t steps, std::size_t /*ahead*/,
-     const std::int16_t* block, std::size_t count, std::int32_t* sums) {
+                   const std::int16_t* block, std::size_t count, std::int32_t* sums) {
     for (std::size_t row = 0; row < count; row += 4) {
         const std::int16_t* rows = at(block, row, 0);
         for (std::size_t half : {0, 1}) {

@@ -25,8 +25,7 @@ AlignedArray<std::int16_t> arrange(const IntegerRows& vectors);
 
 // Rows are multiplied in blocks of up to 16, stored [chunk of 128 dimensions][row][dimension], so
 // that the inner loop reaches all of them from one pointer at distances that the compiler knows.
-// What lies beyond the rows and beyond their last
-// pair of dimensions may be anything.
+// What lies beyond the rows, and beyond their last pair of dimensions, may be anything.
 constexpr std::size_t block_rows = 16;
 constexpr std::size_t chunk_dims = 128;
 
@@ -53,9 +52,9 @@ private:
 };
 
 struct DotProducts {
-    // Writes sums (count, 32): each of the block's first rows with the panel's vectors. Sums that
-    // do not fit 32 bits wrap around. Asks for the memory of the panel that lies `ahead` int16 on; 0
-    // for none.
+    // Writes sums (count, 32): each of the block's first `count` rows with each of the panel's
+    // vectors. Sums that do not fit 32 bits wrap around. Meanwhile it asks for the memory of a
+    // panel that lies `ahead` int16 further on; 0 for none.
     void (*multiply)(const std::int16_t* panel, std::size_t steps, std::size_t ahead,
                      const std::int16_t* block, std::size_t count, std::int32_t* sums);
 

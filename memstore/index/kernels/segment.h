@@ -15,7 +15,9 @@ struct TokenRange {
     std::size_t end;
 };
 
-[[noreturn, gnu::noinline, gnu::cold]] inline void fail_range(const char* what, std::int64_t number, std::size_t size) {
+[[noreturn, gnu::noinline, gnu::cold]] inline void fail_range(const char* what,
+                                                              std::int64_t number,
+                                                              std::size_t size) {
     throw std::out_of_range(std::string(what) + " " + std::to_string(number) + " of " +
                             std::to_string(size));
 }

@@ -1,8 +1,8 @@
 """The search kernels one by one: each instruction set against the best one, and the exact stage
 against its arithmetic floor.
 
-The floor is the time of the multiplications alone: dim / 2 of the instruction `vpdpwssd` per token
-and 16 query tokens. How long one takes is measured in the same run, so no clock rate is assumed.
+The floor is the time of the multiplications alone: dim / 2 of the instruction `vpdpwssd` per query
+token and 16 tokens. How long one takes is measured in the same run, so no clock rate is assumed.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def rows(vectors: Vectors, scratch: Path) -> Iterator[dict[str, Any]]:
                 ratio = fastest[instruction_set] / fastest[sets[0]]
                 row |= {"ratio": round(ratio, 2), "target": TARGETS.get(instruction_set)}
             elif name == "sealed_maxima" and dots is not None:
-                needed = vectors.x.shape[1] / 2 * -(-query_tokens // 16) * dots
+                needed = vectors.x.shape[1] / 2 * query_tokens / 16 * dots
                 row |= {
                     "dot_ns": round(dots, 4),
                     "floor_ns_per_token": round(needed, 2),
@@ -91,10 +91,10 @@ def _calls(vectors: Vectors) -> Iterator[tuple[str, str, int, int, Call]]:
         0,
         lambda name: k.assign(assigned, integers, instruction_set=name),
     )
-    for query_tokens in (16, 32):
+    for query_tokens in (8, 16, 32):
         query = np.resize(vectors.q, (query_tokens, vectors.q.shape[1]))
-        scores = k.centroid_scores(panels, len(integers), unit, query)
-        table = k.byte_table(scores, np.ones(query_tokens, dtype=np.float32))
+        scores, bounds = k.centroid_scores(panels, len(integers), unit, query)
+        table = k.byte_table(scores, bounds, np.ones(query_tokens, dtype=np.float32))
         calls: list[tuple[str, str, int, Call]] = [
             (
                 "centroid_scores",

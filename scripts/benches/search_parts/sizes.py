@@ -34,7 +34,7 @@ from search_parts.rows import (
     size_row,
     time_target,
 )
-from search_parts.timing import Found, Timing, alone, alternate, least_exact, tune_fast_plaid
+from search_parts.timing import Found, Timing, alone, alternate, tune_fast_plaid, tune_memstore
 
 SYNTHETIC_FROM = 500_000  # passages: their vectors would take 8 GB and more
 SHORTENED_FROM = 50_000  # passages: one round, as each search takes long enough
@@ -242,12 +242,11 @@ class Size:
     def _at_equal_overlap(self, ours: Driver, peer: Driver, wanted: float) -> Row:
         """Compare colbert-ai's k=10 with ours going only as deep as its overlap needs."""
         data, numbers, truth = str(self.data), self._numbers, self._truth
-        exact = least_exact(ours, data, numbers, truth, wanted)
-        mine, theirs = alternate(
-            ours, peer, data, numbers, self._rounds, own={"exact": exact}, k=10
-        )
+        depths = tune_memstore(ours, data, numbers, truth, wanted)
+        mine, theirs = alternate(ours, peer, data, numbers, self._rounds, own=depths, k=10)
         row = query_row("colbert-ai k=10, equal overlap", 1, theirs, truth, mine)
-        own = {"memstore_exact": exact, "memstore_overlap": round(mine.overlap(truth), 4)}
+        own = {f"memstore_{name}": depth for name, depth in depths.items()}
+        own["memstore_overlap"] = round(mine.overlap(truth), 4)
         return {**row, **own, "target": "ratio >= 15"}
 
     def _search_fast_plaid(self) -> list[Row]:

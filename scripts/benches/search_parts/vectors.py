@@ -155,7 +155,7 @@ def write_synthetic_index(
     near = np.concatenate(
         [
             nearest_centroids(
-                centroid_scores(panels, count, unit, np.ascontiguousarray(part)), len(part), 8
+                *centroid_scores(panels, count, unit, np.ascontiguousarray(part)), len(part), 8
             )
             for part in np.array_split(vectors.x, -(-own // 512))
         ]

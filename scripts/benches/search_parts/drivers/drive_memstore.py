@@ -89,13 +89,13 @@ def depths() -> dict[str, int]:
     return asdict(depths_for(LIMIT, len(opened["view"])))
 
 
-def search(data: str, numbers: list[int], exact: int | None = None) -> dict[str, Any]:
-    """Search with the default depths, or with so many passages scored exactly."""
+def search(data: str, numbers: list[int], **chosen: int) -> dict[str, Any]:
+    """Search with the default depths, or with some that are chosen."""
     source = opened.setdefault("data", Data(data))
     count = len(opened["view"])
 
     def ids(query: np.ndarray) -> np.ndarray:
-        return best(query, depths_for(LIMIT, count, exact=exact))[0]
+        return best(query, depths_for(LIMIT, count, **chosen))[0]
 
     return timed(ids, [source.queries[number] for number in numbers])
 
