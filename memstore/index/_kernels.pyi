@@ -58,14 +58,19 @@ def centroid_scores(
     scores: only `assign` checks, where centroids are made.
 
     Shapes: panels (ceil(K / 32), ceil(dim / 2), 32, 2), value `[p, s, c, i]` being that of centroid
-        `32 * p + c` in dimension `2 * s + i`; query (query tokens, dim), at least one row, dim
-        from 1 to 65,536, finite.
+        `32 * p + c` in dimension `2 * s + i`, what fills the last ones being ignored; query (query
+        tokens, dim), at least one row, dim from 1 to 65,536, finite.
     Returns: (K, query tokens rounded up to a multiple of 16), the added columns zero; and, of each
         panel's centroids, the least and the largest score: (panels, 2, the same).
     """
 
 def nearest_centroids(
-    scores: NDArray[np.float32], bounds: NDArray[np.float32], query_tokens: int, count: int
+    scores: NDArray[np.float32],
+    bounds: NDArray[np.float32],
+    query_tokens: int,
+    count: int,
+    *,
+    instruction_set: str | None = None,
 ) -> NDArray[np.int32]:
     """Return the `count` best centroids of each query token, best first, ties by number.
 
@@ -73,7 +78,11 @@ def nearest_centroids(
     """
 
 def byte_table(
-    scores: NDArray[np.float32], bounds: NDArray[np.float32], weights: NDArray[np.float32]
+    scores: NDArray[np.float32],
+    bounds: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    *,
+    instruction_set: str | None = None,
 ) -> NDArray[np.uint8]:
     """Return the weighted scores as bytes, all query tokens in the same unit.
 

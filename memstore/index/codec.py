@@ -72,7 +72,7 @@ class Codec:
 
     @cached_property
     def integers(self) -> tuple[NDArray[np.int16], float]:
-        """The centroids as the kernels take them: integers, and the unit they count in."""
+        """The centroids as integers, and the unit they count in."""
         return integer_rows(self.centroids)
 
     @cached_property

@@ -160,7 +160,7 @@ class SealedSearch:
             )
         try:
             self._scores, self._bounds = centroid_scores(
-                stored.panels, stored.centroids, stored.unit, self._query
+                stored.panels, len(stored), stored.unit, self._query
             )
         except ValueError as error:
             raise BadInput(f"cannot search with this query: {error}") from error

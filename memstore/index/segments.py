@@ -32,6 +32,7 @@ from memstore.maxsim import TokenVectors
 Ids = NDArray[np.int64]
 Slots = NDArray[np.int64]
 
+MOST_UNIT = 1e28  # times any sum of 32 bits, it still is a number for 32-bit floats
 COPIED_TOKENS = 65_536  # at once, when segments are merged: some 5 MB
 
 
@@ -84,14 +85,16 @@ class StoredCodec:
             or len(self.cutoffs) != len(self.weights) - 1
             or not _ascend(self.weights)
             or not _ascend(self.cutoffs)
+            or not 0 <= self.unit <= MOST_UNIT
             or len(self._centroids) == 0
             or len(self.panels) != -(-len(self._centroids) // PANEL)
         ):
-            raise IndexDamaged(f"{folder}: its arrays do not fit each other. {ADVICE}")
+            raise IndexDamaged(
+                f"{folder}: its arrays or their unit do not fit each other. {ADVICE}"
+            )
 
-    @property
-    def centroids(self) -> int:
-        """How many there are."""
+    def __len__(self) -> int:
+        """Return how many centroids there are."""
         return len(self._centroids)
 
     @property
@@ -200,7 +203,7 @@ class Segment:
         self.folder = folder
         dim = codec.dim
         bits = len(codec.weights).bit_length() - 1
-        self.codes: Codes = read_array(folder, "codes", code_type(codec.centroids), ())
+        self.codes: Codes = read_array(folder, "codes", code_type(len(codec)), ())
         self.residuals: Residuals = read_array(folder, "residuals", np.uint8, (dim * bits // 8,))
         self.inverse_norms: NDArray[np.float32] = read_array(
             folder, "inverse_norms", np.float32, ()
@@ -214,9 +217,11 @@ class Segment:
             len(self._passages) != len(self)
             or lengths.min(initial=0) < 0
             or not len(self.codes) == len(self.residuals) == len(self.inverse_norms) == self.tokens
-            or len(self._list_lengths) != codec.centroids
+            or len(self._list_lengths) != len(codec)
         ):
-            raise IndexDamaged(f"{folder}: its arrays do not fit each other. {ADVICE}")
+            raise IndexDamaged(
+                f"{folder}: its arrays or their unit do not fit each other. {ADVICE}"
+            )
 
     def __len__(self) -> int:
         """Number of slots, those of deleted passages included."""

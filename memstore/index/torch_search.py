@@ -52,9 +52,7 @@ class _CodecCopy:
     """
 
     def __init__(self, stored: StoredCodec, device: torch.device) -> None:
-        self.integers = torch.tensor(
-            rows_of(stored.panels, stored.centroids, stored.dim), device=device
-        )
+        self.integers = torch.tensor(rows_of(stored.panels, len(stored), stored.dim), device=device)
         self.byte_weights = torch.tensor(
             stored.codec._bucket_table, dtype=torch.float64, device=device
         )

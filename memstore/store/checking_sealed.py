@@ -127,8 +127,8 @@ def _segment(
             f"it holds {len(live)} passages that are not deleted, the database has {len(held)} in "
             "it, or they belong to other memories"
         )
-    if len(segment.codes) and int(segment.codes.max()) >= codec.centroids:
-        return f"a token has centroid {segment.codes.max()} of {codec.centroids}"
+    if len(segment.codes) and int(segment.codes.max()) >= len(codec):
+        return f"a token has centroid {segment.codes.max()} of {len(codec)}"
     if not np.isfinite(segment.inverse_norms).all():
         return "the length of a token vector is not finite"
     return None

@@ -405,7 +405,7 @@ class _Maintenance:
 
 def _outgrown(stored: StoredCodec, tokens: int) -> bool:
     # not by its centroids alone, of which there are few where most vectors are the same
-    suited = max(stored.centroids, centroid_count(stored.made_for))
+    suited = max(len(stored), centroid_count(stored.made_for))
     return centroid_count(tokens) >= _GROWTH * suited
 
 
@@ -415,7 +415,7 @@ def _telling(stored: StoredCodec, found: Sequence[OpenSegment]) -> NDArray[np.bo
     Those that few living passages have beside a deleted one, and those that none has: their
     passages may have gone with an earlier merge.
     """
-    kept = np.zeros(stored.centroids, dtype=np.int64)
+    kept = np.zeros(len(stored), dtype=np.int64)
     every = np.zeros_like(kept)
     for item in found:
         slots, offsets = item.files.inverted

@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memstore.index import Codec, centroid_count, codec, sample_size, train
-from memstore.index.codec import LARGEST_INTEGER, LONGEST_INTEGER_ROW, integer_rows
+from memstore.index.codec import (
+    LARGEST_INTEGER,
+    LONGEST_INTEGER_ROW,
+    integer_rows,
+    panels_of,
+    rows_of,
+)
 
 every_width = pytest.mark.parametrize("bits", [1, 2, 4, 8])
 
@@ -302,6 +308,15 @@ def test_integer_rows_are_bounded_and_close(dim, scale, seed, lonely):
     assert lengths.max() <= LONGEST_INTEGER_ROW
     assert np.abs(integers.astype(np.int64)).max() <= LARGEST_INTEGER
     assert np.abs(integers * unit - rows).max() <= 0.51 * unit
+
+
+@given(count=st.integers(1, 70), dim=st.integers(1, 40))
+def test_rows_come_back_from_panels(count, dim):
+    rows = np.arange(1, count * dim + 1, dtype=np.int16).reshape(count, dim)
+    panels = panels_of(rows)
+    assert panels.shape == (-(-count // 32), -(-dim // 2), 32, 2)
+    np.testing.assert_array_equal(rows_of(panels, count, dim), rows, strict=True)
+    assert np.count_nonzero(panels) == rows.size
 
 
 def test_integer_rows_of_zeros_are_zeros():

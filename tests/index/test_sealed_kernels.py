@@ -1,5 +1,8 @@
 """The kernels of sealed segments equal numpy references to the bit, on every instruction set."""
 
+import ctypes
+import mmap
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
@@ -226,6 +229,7 @@ def test_the_largest_residuals_do_not_overflow(instruction_set, bits, dim):
     np.testing.assert_allclose(found, -3.0 * dim, rtol=5e-3)
 
 
+@every_instruction_set
 @given(
     seed=seeds,
     query_tokens=st.integers(1, 70),
@@ -233,27 +237,34 @@ def test_the_largest_residuals_do_not_overflow(instruction_set, bits, dim):
     count=st.integers(0, 12) | st.just(400),
     levels=st.integers(1, 50),
 )
-def test_nearest_centroids_are_those_of_a_stable_sort(seed, query_tokens, centroids, count, levels):
+def test_nearest_centroids_are_those_of_a_stable_sort(
+    instruction_set, seed, query_tokens, centroids, count, levels
+):
     rng = np.random.default_rng(seed)
     scores = np.zeros((centroids, padded(query_tokens)), dtype=np.float32)
     scores[:, :query_tokens] = rng.integers(-levels, levels, (centroids, query_tokens))
-    found = kernels.nearest_centroids(scores, bounds_of(scores), query_tokens, count)
+    found = kernels.nearest_centroids(
+        scores, bounds_of(scores), query_tokens, count, instruction_set=instruction_set
+    )
     order = np.argsort(-scores[:, :query_tokens], axis=0, kind="stable")[:count].T
     np.testing.assert_array_equal(found, order.astype(np.int32), strict=True)
 
 
+@every_instruction_set
 @given(
     seed=seeds,
     query_tokens=st.integers(1, 200) | st.integers(1, 40),
-    centroids=st.integers(1, 60),
+    centroids=st.integers(1, 200),
     offset=st.sampled_from([-3.0, 0.0, 100.0]),
 )
-def test_byte_tables_round_in_one_unit(seed, query_tokens, centroids, offset):
+def test_byte_tables_round_in_one_unit(instruction_set, seed, query_tokens, centroids, offset):
     rng = np.random.default_rng(seed)
     scores = np.zeros((centroids, padded(query_tokens)), dtype=np.float32)
     scores[:, :query_tokens] = rng.standard_normal((centroids, query_tokens)) + offset
     weights = rng.random(query_tokens, dtype=np.float32) * (rng.random(query_tokens) < 0.8)
-    found = kernels.byte_table(scores, bounds_of(scores), weights.astype(np.float32))
+    found = kernels.byte_table(
+        scores, bounds_of(scores), weights.astype(np.float32), instruction_set=instruction_set
+    )
     expected = table_reference(scores, weights.astype(np.float32))
     np.testing.assert_array_equal(found, expected, strict=True)
     assert found.max() == (255 if centroids > 1 and weights.any() else 0)
@@ -496,6 +507,20 @@ def test_a_passage_of_only_negative_similarities_has_a_negative_maximum(instruct
 
 
 @every_instruction_set
+def test_a_passage_that_matches_as_zero_does_so_in_any_company(instruction_set, sealed):
+    """Whichever of +0 and -0 its tokens give first, wherever in a panel it begins."""
+    sealed["inverse_norms"][3:12] = 0
+    sealed["scores"][sealed["codes"][3:12:2]] *= -1
+    alone, after = (
+        kernels.sealed_maxima(
+            **sealed | {"slots": np.array(slots)}, instruction_set=instruction_set
+        )[-1]
+        for slots in ([2], [3, 0, 2])
+    )
+    assert alone.tobytes() == after.tobytes() == bytes(4 * 5)
+
+
+@every_instruction_set
 def test_a_passage_without_tokens_matches_nothing(instruction_set, sealed):
     sealed["slots"] = np.array([1, 0, 1, 1])
     found = kernels.sealed_maxima(**sealed, instruction_set=instruction_set)
@@ -552,6 +577,50 @@ def test_read_only_arrays_are_searched(sealed):
 
 
 # bad arguments
+
+PAGE = mmap.PAGESIZE
+
+
+@pytest.fixture
+def at_the_end_of_memory():
+    """Copies arrays to where the next byte may not be read."""
+    maps = []
+
+    def copy(array):
+        size = -(-array.nbytes // PAGE) * PAGE
+        memory = mmap.mmap(-1, size + PAGE)
+        begin = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(begin + size), PAGE, 0) == 0
+        maps.append(memory)
+        bytes_ = np.frombuffer(memory, np.uint8)[size - array.nbytes : size]
+        copied = bytes_.view(array.dtype).reshape(array.shape)
+        copied[...] = array
+        return copied
+
+    return copy
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no mprotect")
+@every_instruction_set
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("dim", [8, 24, 40, 128, 136])
+def test_nothing_is_read_beyond_an_array(instruction_set, bits, dim, at_the_end_of_memory):
+    rng = np.random.default_rng(dim)
+    end, choice = at_the_end_of_memory, {"instruction_set": instruction_set}
+    made = sealed_arguments(rng, [3, 0, 9, 21], centroids=33, dim=dim, bits=bits, query_tokens=17)
+    sealed = {name: end(array) for name, array in made.items()}
+    found = kernels.sealed_maxima(**sealed, **choice)
+    np.testing.assert_array_equal(found, maxima_reference(**made))
+    rows = integer_centroids(rng, 33, dim)
+    scores, bounds = kernels.centroid_scores(
+        end(panels_of(rows)), 33, 1.0, sealed["query"], **choice
+    )
+    kernels.nearest_centroids(end(scores), end(bounds), 17, 4, **choice)
+    table = kernels.byte_table(end(scores), end(bounds), end(np.ones(17, np.float32)), **choice)
+    parts = (sealed[name] for name in ("codes", "offsets", "slots"))
+    kernels.approximate_scores(*parts, end(table), **choice)
+    kernels.assign(sealed["query"], end(rows), **choice)
+
 
 outside = [
     ({"codes": np.full(52, 11, dtype=np.uint16)}, "no centroid 11 of 11"),

@@ -126,7 +126,7 @@ def test_a_segment_gives_back_what_was_written_in_any_blocks(tmp_path_factory, c
 def test_a_codec_gives_back_what_was_written(sealed, codec):
     stored = sealed.stored
     assert (stored.made_for, stored.unit) == (2000, codec.integers[1])
-    rows = rows_of(stored.panels, stored.centroids, stored.dim)
+    rows = rows_of(stored.panels, len(stored), stored.dim)
     np.testing.assert_array_equal(rows, codec.integers[0])
     for name in ("centroids", "cutoffs", "weights"):
         np.testing.assert_array_equal(getattr(stored.codec, name), getattr(codec, name))

@@ -13,13 +13,6 @@
 namespace memstore {
 namespace {
 
-// Vector types, because GCC does not keep an array of bytes in registers; no longer than 32 bytes,
-// because it does not split longer ones well.
-template <std::size_t size>
-struct Vector {
-    typedef std::uint8_t Type __attribute__((vector_size(size)));
-};
-
 // The sum of up to 64 bytes, eight at a time.
 template <typename Bytes>
 MEMSTORE_INLINE std::uint32_t sum_of_bytes(const Bytes& bytes) {
@@ -38,7 +31,7 @@ MEMSTORE_INLINE void scores_of_block(const Code* codes, const Segment& segment,
                                      std::uint32_t* scores) {
     constexpr std::size_t size = width < 32 ? width : 32;
     constexpr std::size_t parts = width / size;
-    using Part = typename Vector<size>::Type;
+    using Part = typename Lanes<size>::Bytes;
     // How far ahead codes are asked for where the hardware cannot: slots that jump.
     constexpr std::uint32_t ahead = 4;
     constexpr std::size_t at_once = 8;
@@ -55,7 +48,7 @@ MEMSTORE_INLINE void scores_of_block(const Code* codes, const Segment& segment,
 #pragma GCC unroll 2
             for (std::size_t p = 0; p < parts; ++p) {
                 Part part;
-                std::memcpy(&part, row + p * size, size);
+                load(part, row + p * size);
                 best[p] = part > best[p] ? part : best[p];
             }
         };
@@ -137,9 +130,9 @@ TableShape table_shape(std::size_t query_tokens, std::size_t centroids) {
 }
 
 void byte_table(const float* scores, const float* bounds, const float* weights,
-                std::size_t query_tokens, const TableShape& shape, std::uint8_t* table) {
-    run_in_lanes<ByteTable>(available_instruction_sets().front(), scores, bounds, weights,
-                            query_tokens, shape, table);
+                std::size_t query_tokens, const TableShape& shape, InstructionSet set,
+                std::uint8_t* table) {
+    run_in_lanes<ByteTable>(set, scores, bounds, weights, query_tokens, shape, table);
 }
 
 template <typename Code>

@@ -20,7 +20,8 @@ TableShape table_shape(std::size_t query_tokens, std::size_t centroids);
 
 // Writes the table of weighted scores as bytes, from what `centroid_scores` wrote.
 void byte_table(const float* scores, const float* bounds, const float* weights,
-                std::size_t query_tokens, const TableShape& shape, std::uint8_t* table);
+                std::size_t query_tokens, const TableShape& shape, InstructionSet set,
+                std::uint8_t* table);
 
 // Writes the approximate MaxSim of each slot. Throws std::out_of_range.
 template <typename Code>

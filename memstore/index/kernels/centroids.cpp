@@ -58,7 +58,7 @@ bool better(const Ranked& a, const Ranked& b) {
 }
 
 // The count-th largest among the largest of each panel cannot be more than the count-th largest
-// score, and few others reach it.
+// score, and few others reach it. With fewer panels than that, all are looked at.
 struct Nearest {
     template <std::size_t group>
     MEMSTORE_INLINE static void run(const float* scores, const float* bounds,
@@ -67,15 +67,16 @@ struct Nearest {
         constexpr float none = -std::numeric_limits<float>::infinity();
         const std::size_t width = round_up(query_tokens, columns);
         const std::size_t panels = round_up(centroids, panel_vectors) / panel_vectors;
-        const auto best = aligned_array<float>(count * columns);  // of each column, largest first
+        const std::size_t depth = std::min(count, panels);
+        const auto best = aligned_array<float>(depth * columns);  // of each column, largest first
         std::vector<Ranked> found[columns];
         for (std::size_t first = 0; first < query_tokens; first += columns) {
             const float* const largest = bounds + width + first;
-            std::fill_n(best.get(), count * columns, none);
+            std::fill_n(best.get(), depth * columns, none);
             for (std::size_t p = 0; p < panels; ++p) {
                 Row<group> rest;
                 rest.read(largest + p * 2 * width);
-                for (std::size_t i = 0; i < count; ++i) {
+                for (std::size_t i = 0; i < depth; ++i) {
                     Row<group> kept;
                     kept.read(&best[i * columns]);
                     Row<group> smaller = rest;
@@ -84,7 +85,8 @@ struct Nearest {
                     rest = smaller;
                 }
             }
-            const float* const thresholds = &best[(count - 1) * columns];
+            if (count > panels) std::fill_n(&best[(depth - 1) * columns], columns, none);
+            const float* const thresholds = &best[(depth - 1) * columns];
             const std::size_t tokens = std::min(columns, query_tokens - first);
             for (std::size_t p = 0; p < panels; ++p) {
                 const float* const of_panel = largest + p * 2 * width;
@@ -150,15 +152,16 @@ MEMSTORE_INLINE void keep_best(const std::int32_t* sums, std::size_t rows,
 }
 
 MEMSTORE_INLINE void assign_body(const float* vectors, std::size_t count,
-                                 const Centroids& centroids, const DotProducts& dot,
+                                 const Centroids& centroids, InstructionSet set,
                                  std::int32_t* nearest, std::int32_t* products) {
+    const DotProducts& dot = dot_products_for(set);
     const std::size_t steps = steps_of(centroids.dim);
     BlockReader reader(centroids.values, centroids.count, centroids.dim);
     std::int32_t sums[block_rows * panel_vectors];
     for (std::size_t begin = 0; begin < count; begin += vectors_at_once) {
         const std::size_t at_once = std::min(vectors_at_once, count - begin);
         const auto panels =
-            arrange(round_rows(vectors + begin * centroids.dim, at_once, centroids.dim));
+            arrange(round_rows(vectors + begin * centroids.dim, at_once, centroids.dim, set));
         std::vector<Best> best(round_up(at_once, panel_vectors) / panel_vectors);
         for (Best& some : best)
             std::fill_n(some.products, panel_vectors, std::numeric_limits<std::int32_t>::min());
@@ -184,7 +187,7 @@ MEMSTORE_INLINE void assign_body(const float* vectors, std::size_t count,
 
 void centroid_scores(const Centroids& panels, double scale, const float* query,
                      std::size_t query_tokens, InstructionSet set, float* scores, float* bounds) {
-    const IntegerRows rounded = round_rows(query, query_tokens, panels.dim);
+    const IntegerRows rounded = round_rows(query, query_tokens, panels.dim, set);
     std::vector<float> factors(round_up(query_tokens, columns));
     for (std::size_t q = 0; q < query_tokens; ++q)
         factors[q] = static_cast<float>(scale * rounded.scales[q]);
@@ -211,21 +214,21 @@ void centroid_scores(const Centroids& panels, double scale, const float* query,
 }
 
 void nearest_centroids(const float* scores, const float* bounds, std::size_t centroids,
-                       std::size_t query_tokens, std::size_t count, std::int32_t* nearest) {
+                       std::size_t query_tokens, std::size_t count, InstructionSet set,
+                       std::int32_t* nearest) {
     if (count > 0)
-        run_in_lanes<Nearest>(available_instruction_sets().front(), scores, bounds, centroids,
-                              query_tokens, count, nearest);
+        run_in_lanes<Nearest>(set, scores, bounds, centroids, query_tokens, count, nearest);
 }
 
-std::size_t first_too_long(const Centroids& centroids) {
+std::size_t first_too_long(const Centroids& rows, InstructionSet set) {
     std::size_t first;
-    run_with<first_too_long_body>(available_instruction_sets().front(), centroids, first);
+    run_with<first_too_long_body>(set, rows, first);
     return first;
 }
 
 void assign(const float* vectors, std::size_t count, const Centroids& centroids,
             InstructionSet set, std::int32_t* nearest, std::int32_t* products) {
-    run_with<assign_body>(set, vectors, count, centroids, dot_products_for(set), nearest, products);
+    run_with<assign_body>(set, vectors, count, centroids, set, nearest, products);
 }
 
 }  // namespace memstore

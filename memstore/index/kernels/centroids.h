@@ -22,10 +22,11 @@ void centroid_scores(const Centroids& panels, double scale, const float* query,
 
 // Writes the `count` <= `centroids` best centroids of each query token, best first.
 void nearest_centroids(const float* scores, const float* bounds, std::size_t centroids,
-                       std::size_t query_tokens, std::size_t count, std::int32_t* nearest);
+                       std::size_t query_tokens, std::size_t count, InstructionSet set,
+                       std::int32_t* nearest);
 
 // The first centroid longer than `longest_row`, or their number if there is none.
-std::size_t first_too_long(const Centroids& centroids);
+std::size_t first_too_long(const Centroids& rows, InstructionSet set);
 
 // Writes each vector's nearest centroid and their dot product as integers.
 void assign(const float* vectors, std::size_t count, const Centroids& centroids,

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "alignment.h"
 #include "instruction_sets.h"
@@ -54,7 +53,7 @@ private:
 struct DotProducts {
     // Writes sums (count, 32): each of the block's first `count` rows with each of the panel's
     // vectors. Sums that do not fit 32 bits wrap around. Meanwhile it asks for the memory of a
-    // panel that lies `ahead` int16 further on; 0 for none.
+    // panel that lies `ahead` int16 further on: at 0 that is this one, which costs nothing.
     void (*multiply)(const std::int16_t* panel, std::size_t steps, std::size_t ahead,
                      const std::int16_t* block, std::size_t count, std::int32_t* sums);
 

@@ -5,8 +5,6 @@
 #include <cstring>
 #include <limits>
 
-#include "instruction_sets.h"
-
 namespace memstore {
 namespace {
 
@@ -68,10 +66,11 @@ MEMSTORE_INLINE void round_rows_body(const float* source, IntegerRows& result) {
 
 }  // namespace
 
-IntegerRows round_rows(const float* source, std::size_t rows, std::size_t dim) {
+IntegerRows round_rows(const float* source, std::size_t rows, std::size_t dim,
+                       InstructionSet set) {
     IntegerRows result{rows, dim, std::vector<std::int16_t>(rows * dim),
                        std::vector<double>(rows)};
-    run_with<round_rows_body>(available_instruction_sets().front(), source, result);
+    run_with<round_rows_body>(set, source, result);
     return result;
 }
 

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "instruction_sets.h"
+
 namespace memstore {
 
 // Two rows no longer than this have a dot product, and all its partial sums, within 32 bits
@@ -24,7 +26,8 @@ struct IntegerRows {
 
 // Rounds rows to integers no longer than `longest_row`, each with a scale of its own. The values
 // are finite and dim >= 1.
-IntegerRows round_rows(const float* source, std::size_t rows, std::size_t dim);
+IntegerRows round_rows(const float* source, std::size_t rows, std::size_t dim,
+                       InstructionSet set);
 
 // Residual weights rounded so that no vector of `dim` of them is longer than `longest_row`.
 struct IntegerWeights {

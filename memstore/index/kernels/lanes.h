@@ -9,7 +9,8 @@
 
 namespace memstore {
 
-// Vector types, because GCC does not keep arrays in registers from one row to the next.
+// Vector types, because GCC does not keep arrays in registers from one row to the next; no longer
+// than a register, because it does not split longer ones well.
 template <std::size_t group>
 struct Lanes {
     typedef float Floats __attribute__((vector_size(group * sizeof(float))));
@@ -45,8 +46,7 @@ struct Row {
     }
 };
 
-// Calls `Body::run<group>`, with as many lanes in a group as a register of the instruction set has:
-// GCC does not split longer vectors well.
+// Calls `Body::run<group>`, with as many lanes in a group as a register of the instruction set has.
 template <typename Body, typename... Arguments>
 void run_in_lanes(InstructionSet set, Arguments&&... arguments) {
 #ifdef MEMSTORE_X86

@@ -57,7 +57,7 @@ void ResidualDecoder::by_fields(const ResidualDecoder& decoder,
     for (std::size_t first = 0; first < bytes; first += word_bytes) {
         const std::size_t size = std::min(word_bytes, bytes - first);
         for (std::size_t v = 0; v < panel_vectors; ++v) {
-            std::uint32_t word = 0;
+            std::uint32_t word = 0;  // one load where the size is constant
             if (size == word_bytes)
                 std::memcpy(&word, residuals[v] + first, word_bytes);
             else

@@ -89,7 +89,9 @@ Scored bound_centroid_scores(Input<std::int16_t, 4> panels, std::int64_t centroi
 }
 
 Output<std::int32_t, 2> bound_nearest_centroids(Input<float, 2> scores, Input<float, 3> bounds,
-                                                std::int64_t query_tokens, std::int64_t count) {
+                                                std::int64_t query_tokens, std::int64_t count,
+                                                const SetName& instruction_set) {
+    const InstructionSet set = set_named(instruction_set);
     const std::size_t tokens = checked_count(query_tokens);
     const std::size_t centroids = scores.shape(0);
     const std::size_t found = std::min(checked_count(count), centroids);
@@ -98,13 +100,16 @@ Output<std::int32_t, 2> bound_nearest_centroids(Input<float, 2> scores, Input<fl
     {
         nb::gil_scoped_release without_gil;
         nearest = aligned_array<std::int32_t>(tokens * found);
-        nearest_centroids(scores.data(), bounds.data(), centroids, tokens, found, nearest.get());
+        nearest_centroids(scores.data(), bounds.data(), centroids, tokens, found, set,
+                          nearest.get());
     }
     return to_numpy(std::move(nearest), {tokens, found});
 }
 
 Output<std::uint8_t, 3> bound_byte_table(Input<float, 2> scores, Input<float, 3> bounds,
-                                         Input<float, 1> weights) {
+                                         Input<float, 1> weights,
+                                         const SetName& instruction_set) {
+    const InstructionSet set = set_named(instruction_set);
     const std::size_t query_tokens = weights.shape(0);
     check_bounds(scores, bounds, query_tokens);
     const TableShape shape = table_shape(query_tokens, scores.shape(0));
@@ -117,7 +122,8 @@ Output<std::uint8_t, 3> bound_byte_table(Input<float, 2> scores, Input<float, 3>
                                                 " is negative: " +
                                                 std::to_string(weights.data()[q]));
         table = aligned_array<std::uint8_t>(shape.blocks * shape.centroids * shape.width);
-        byte_table(scores.data(), bounds.data(), weights.data(), query_tokens, shape, table.get());
+        byte_table(scores.data(), bounds.data(), weights.data(), query_tokens, shape, set,
+                   table.get());
     }
     return to_numpy(std::move(table), {shape.blocks, shape.centroids, shape.width});
 }
@@ -242,7 +248,7 @@ Assigned bound_assign(Input<float, 2> vectors, Input<std::int16_t, 2> centroids,
         nb::gil_scoped_release without_gil;
         require_finite(vectors, "vector");
         const Centroids all{centroids.data(), centroids.shape(0), dim};
-        const std::size_t longer = first_too_long(all);
+        const std::size_t longer = first_too_long(all, set);
         require(longer == all.count,
                 "centroid " + text(longer) + " is longer than " + text(longest_row));
         nearest = aligned_array<std::int32_t>(count);
@@ -332,9 +338,11 @@ void bind_sealed_kernels(nb::module_& module) {
                nb::arg("centroids"), nb::arg("scale"), nb::arg("query").noconvert(), nb::kw_only(),
                nb::arg("instruction_set") = nb::none());
     module.def("nearest_centroids", &bound_nearest_centroids, nb::arg("scores").noconvert(),
-               nb::arg("bounds").noconvert(), nb::arg("query_tokens"), nb::arg("count"));
+               nb::arg("bounds").noconvert(), nb::arg("query_tokens"), nb::arg("count"),
+               nb::kw_only(), nb::arg("instruction_set") = nb::none());
     module.def("byte_table", &bound_byte_table, nb::arg("scores").noconvert(),
-               nb::arg("bounds").noconvert(), nb::arg("weights").noconvert());
+               nb::arg("bounds").noconvert(), nb::arg("weights").noconvert(), nb::kw_only(),
+               nb::arg("instruction_set") = nb::none());
     module.def("largest", &bound_largest, nb::arg("scores").noconvert(), nb::arg("count"));
     module.def("probe", &bound_probe, nb::arg("cells").noconvert(), nb::arg("lists").noconvert(),
                nb::arg("list_offsets").noconvert(), nb::arg("allowed").noconvert());

@@ -64,7 +64,8 @@ struct Fold {
                 }
                 if (t < run.end) include(t, best);
                 best = other > best ? other : best;
-                store(best, of_passage);
+                // Which of two zeros came first depends on the panel: adding one makes both +0.
+                store(best + 0.0F, of_passage);
             }
         }
     }
@@ -92,7 +93,8 @@ public:
 
 private:
     static void touch(const void* begin, const void* end) {
-        for (auto at = static_cast<const char*>(begin); at < end; at += sizeof(Line))
+        const char* at = static_cast<const char*>(begin);
+        for (std::size_t i = 0; i < most_lines && at < end; ++i, at += sizeof(Line))
             __builtin_prefetch(at);
     }
 
@@ -107,6 +109,7 @@ private:
     }
 
     static constexpr std::size_t ranges_ahead = 8;
+    static constexpr std::size_t most_lines = 8;  // the hardware follows longer passages itself
 
     const SealedTokens<Code> documents_;
     const std::size_t bytes_;
@@ -137,7 +140,7 @@ void sealed_maxima(const SealedTokens<Code>& documents, const std::int64_t* slot
                    std::size_t count, const SealedQuery& query, InstructionSet set,
                    float* maxima) {
     if (count == 0) return;
-    const IntegerRows rounded = round_rows(query.query, query.tokens, documents.dim);
+    const IntegerRows rounded = round_rows(query.query, query.tokens, documents.dim, set);
     const IntegerWeights weights =
         round_weights(query.bucket_weights, std::size_t{1} << documents.bits, documents.dim);
     const std::size_t width = round_up(query.tokens, block_rows);

@@ -242,12 +242,12 @@ class Size:
     def _at_equal_overlap(self, ours: Driver, peer: Driver, wanted: float) -> Row:
         """Compare colbert-ai's k=10 with ours going only as deep as its overlap needs."""
         data, numbers, truth = str(self.data), self._numbers, self._truth
-        depths = tune_memstore(ours, data, numbers, truth, wanted)
+        depths, reached = tune_memstore(ours, data, numbers, truth, wanted)
         mine, theirs = alternate(ours, peer, data, numbers, self._rounds, own=depths, k=10)
         row = query_row("colbert-ai k=10, equal overlap", 1, theirs, truth, mine)
         own = {f"memstore_{name}": depth for name, depth in depths.items()}
         own["memstore_overlap"] = round(mine.overlap(truth), 4)
-        return {**row, **own, "target": "ratio >= 15"}
+        return {**row, **own, "reached_overlap": reached, "target": "ratio >= 15"}
 
     def _search_fast_plaid(self) -> list[Row]:
         truth, numbers = self._truth, self._numbers

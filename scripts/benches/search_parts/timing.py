@@ -106,8 +106,8 @@ def _blocks(numbers: Sequence[int], rounds: int) -> list[Sequence[int]]:
 
 def tune_memstore(
     ours: Driver, data: str, numbers: Sequence[int], truth: Found, wanted: float
-) -> dict[str, int]:
-    """Return the fastest depths of ours that reach an overlap."""
+) -> tuple[dict[str, int], bool]:
+    """Return the fastest depths of ours that reach an overlap, and whether any do."""
     reached: list[tuple[float, dict[str, int]]] = []
     for nprobe in (1, 2, 3, 4, 8):
         for exact in (10, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1_024):
@@ -117,7 +117,9 @@ def tune_memstore(
             if timing.overlap(truth) >= wanted:
                 reached.append((timing.cpu_p50_ms, depths))
                 break
-    return min(reached, key=lambda item: item[0])[1] if reached else depths
+    if reached:
+        return min(reached, key=lambda item: item[0])[1], True
+    return depths, False
 
 
 def tune_fast_plaid(
