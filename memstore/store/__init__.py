@@ -5,7 +5,9 @@ vectors, `drafts` what is acceptable as a memory, `encoding` what of it becomes 
 how memories get in, `ingesting` from files, `changing` update and forget, `requests` what is
 acceptable as a query, `searching` how it is answered, `hits` how the answers are scored and
 explained, `snapshot` what is kept in memory, `checking` whether all is well, `counting` how much
-there is, `copying` backup, export and import, `rebuilding` a change of encoder.
+there is, `backing_up`, `exporting` and `importing` copies, `rebuilding` a change of encoder,
+`sealing` how passages are compressed and merged, `sealing_rules` when, `retrieval` how both tiers
+are searched, `interchanging` and `index_exporting` indexes of other libraries.
 """
 
 from memstore.store.memory_store import MemoryStore

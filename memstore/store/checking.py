@@ -21,9 +21,9 @@ from memstore.catalog.tables import (
     segment,
 )
 from memstore.errors import IndexDamaged
+from memstore.store.backing_up import index_at_rest
 from memstore.store.checking_sealed import broken_copy, broken_segments, drop, rows_in
 from memstore.store.columns import name_copy
-from memstore.store.copying import index_at_rest
 from memstore.store.encoding import Written, encode
 from memstore.store.index_files import INDEX, remove_unnamed
 from memstore.store.opening import OpenStore

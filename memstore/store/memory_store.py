@@ -21,11 +21,13 @@ from memstore.entities import canonical
 from memstore.errors import BadInput, MemoryNotFound
 from memstore.settings import DEFAULT_LIMIT, DEFAULT_NAMESPACE, DEFAULT_PROFILE, MAX_LIMIT, Settings
 from memstore.store import (
+    backing_up,
     changing,
     checking,
-    copying,
     counting,
     drafts,
+    exporting,
+    importing,
     ingesting,
     rebuilding,
     sealing,
@@ -595,7 +597,7 @@ class MemoryStore:
 
     def backup(self, destination: str | os.PathLike[str]) -> Path:
         """Copy the store to a new folder while it is in use, and return the folder."""
-        return copying.backup(self._opened, destination)
+        return backing_up.backup(self._opened, destination)
 
     def export(self, destination: str | os.PathLike[str]) -> int:
         """Write all live memories with their history to a new JSONL file; return their number.
@@ -604,7 +606,7 @@ class MemoryStore:
             BadInput: the file exists.
             StoreUnwritable: it cannot be written.
         """
-        return copying.export(self._opened, destination)
+        return exporting.export(self._opened, destination)
 
     def import_(self, source: str | os.PathLike[str]) -> ImportReport:
         """Store the memories of an export, under their ids, times and history.
@@ -614,7 +616,7 @@ class MemoryStore:
         Raises:
             BadInput: not an export, or a line of it is damaged; batches before it are stored.
         """
-        return copying.import_(
+        return importing.import_(
             self._opened, source, now=microseconds_now(), wrote=self._sealing.wrote
         )
 

@@ -20,20 +20,17 @@ from sqlalchemy import Connection
 from memstore.catalog import log, segments
 from memstore.catalog.engine import free_share, reading, rewrite, writing
 from memstore.catalog.segments import NewSegment
-from memstore.errors import IndexDamaged, StoreLocked
+from memstore.errors import StoreLocked
 from memstore.index import (
     Codec,
     Manifest,
     SegmentWriter,
     StoredCodec,
-    centroid_count,
     copy_segment,
     sample_size,
     train,
     write_codec,
 )
-from memstore.index.codec import half_precision
-from memstore.index.files import ADVICE
 from memstore.maxsim import TokenVectors
 from memstore.store.columns import CopyRow, copy_row, name_copy, open_copy, read_columns, write_copy
 from memstore.store.hot_blocks import Hot, HotBlock, hot_blocks, sampled
@@ -46,18 +43,15 @@ from memstore.store.index_files import (
     open_segments,
 )
 from memstore.store.opening import OpenStore
+from memstore.store.sealing_rules import has_any, next_pile, outgrown, telling_centroids, without
 from memstore.types import CompactReport
 
 _BLOCK_TOKENS = 32_768  # hot vectors in memory at once while they are sealed: 17 MB as floats
 _ROOM = 4  # times the tokens of a growing store: what its codec is made for
-_FAN_IN = 4  # segments of about one size that are merged into one
-_GROWTH = 4  # as many times the centroids would suit than when it was trained: trained anew
 _COPIED_SHARE = 8  # events since the last copy for an eighth of the memories: then a new one
 _MEASURED_TOKENS = 4096  # of the sample, to say what a new codec keeps of the vectors
 _MOST_FREE = 0.25  # of the database's pages: then `compact` writes it anew
-_MOST_DELETED = 0.25  # of a segment's tokens: then it is rewritten without them
 _LEAST_CENTROIDS = 0.5  # left of a codec's: else a new one is trained
-_FEW_PASSAGES = 16  # whose mean a centroid is: a purged vector could be told from the others
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many token vectors are done, and how many there are."""
@@ -219,7 +213,7 @@ class _Maintenance:
                 return
             stored, found = self._current(connection)
             total = tokens + sum(item.live_tokens for item in found)
-            if stored is None or _outgrown(stored, total):
+            if stored is None or outgrown(stored, total):
                 old = None if stored is None else stored.codec
                 self._rewrite(_Source(connection, dim, found, hot, old), None, room=room)
             else:
@@ -243,7 +237,7 @@ class _Maintenance:
         while True:
             with self._reading() as connection:
                 stored, found = self._current(connection)
-                pile = _pile(found)
+                pile = next_pile(found)
                 if not pile:
                     return
                 self._merge(connection, stored, pile)
@@ -270,15 +264,15 @@ class _Maintenance:
             stored, found = self._current(connection)
             if stored is None or not any(item.live_tokens for item in found):
                 return False  # the codec goes with the last segment
-            telling = _telling(stored, found)
+            telling = telling_centroids(stored, found)
             if not telling.any():
                 return False
             dim = self._opened.identity.dim
-            codec = _without(stored.codec, found, telling)
+            codec = without(stored.codec, found, telling)
             if np.count_nonzero(codec.centroids.any(axis=1)) < _LEAST_CENTROIDS * len(telling):
                 self._rewrite(_Source(connection, dim, found, [], stored.codec), None)
                 return True
-            touched = [item for item in found if len(item.deleted) or _has(item, telling)]
+            touched = [item for item in found if len(item.deleted) or has_any(item, telling)]
             source = _Source(connection, dim, touched, [], stored.codec, telling)
             self._rewrite(source, stored, changed=codec)
         self._merged += len(touched)
@@ -401,61 +395,3 @@ class _Maintenance:
 
     def _writing(self) -> contextlib.AbstractContextManager[Connection]:
         return writing(self._opened.engine, self._opened.path)
-
-
-def _outgrown(stored: StoredCodec, tokens: int) -> bool:
-    # not by its centroids alone, of which there are few where most vectors are the same
-    suited = max(len(stored), centroid_count(stored.made_for))
-    return centroid_count(tokens) >= _GROWTH * suited
-
-
-def _telling(stored: StoredCodec, found: Sequence[OpenSegment]) -> NDArray[np.bool_]:
-    """Return the centroids that may tell a deleted passage's vector, (K,).
-
-    Those that few living passages have beside a deleted one, and those that none has: their
-    passages may have gone with an earlier merge.
-    """
-    kept = np.zeros(len(stored), dtype=np.int64)
-    every = np.zeros_like(kept)
-    for item in found:
-        slots, offsets = item.files.inverted
-        if len(slots) and not 0 <= slots.min() <= slots.max() < len(item.files):
-            raise IndexDamaged(f"{item.files.folder}: its inverted lists are damaged. {ADVICE}")
-        sums = np.zeros(len(slots) + 1, dtype=np.int64)
-        np.cumsum(item.keep[slots], out=sums[1:])
-        kept += np.diff(sums[offsets])
-        every += np.diff(offsets)
-    telling: NDArray[np.bool_] = (kept == 0) | ((every > kept) & (kept < _FEW_PASSAGES))
-    return telling & stored.codec.centroids.any(axis=1)  # the others were replaced before
-
-
-def _has(item: OpenSegment, centroids: NDArray[np.bool_]) -> bool:
-    return bool(np.diff(item.files.inverted[1])[centroids].any())
-
-
-def _without(codec: Codec, found: Sequence[OpenSegment], telling: NDArray[np.bool_]) -> Codec:
-    """Return a codec with means of living vectors in place of some centroids, else zeros."""
-    sums = np.zeros_like(codec.centroids)
-    for item in found:
-        for slots in item.files.blocks(item.keep) if _has(item, telling) else ():
-            tokens = item.files.tokens_of(slots)
-            codes, residuals = item.files.encoded(tokens[telling[item.files.codes[tokens]]])
-            np.add.at(sums, codes, codec.decode(codes, residuals))
-    centroids = codec.centroids.copy()
-    centroids[telling] = half_precision(sums[telling])
-    return Codec(centroids, codec.cutoffs, codec.weights)
-
-
-def _pile(found: Sequence[OpenSegment]) -> list[OpenSegment]:
-    """Return the segments to merge next, none if nothing is due."""
-    for item in found:
-        if item.files.tokens and item.live_tokens < (1 - _MOST_DELETED) * item.files.tokens:
-            return [item]
-    # not only neighbours: where sizes alternate, these would never pile up
-    sizes: dict[int, list[OpenSegment]] = {}
-    for item in found:
-        sizes.setdefault(int(np.log(max(item.live_tokens, 1)) / np.log(_FAN_IN)), []).append(item)
-    for size in sorted(sizes):
-        if len(sizes[size]) >= _FAN_IN:
-            return sizes[size][:_FAN_IN]
-    return []

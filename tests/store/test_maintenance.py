@@ -34,10 +34,11 @@ from memstore.encoders import DocumentText
 from memstore.encoders.hashed import HashedEncoder
 from memstore.store import (
     background,
+    backing_up,
     checking,
     checking_sealed,
     columns,
-    copying,
+    importing,
     index_files,
     rebuilding,
     sealing,
@@ -275,33 +276,22 @@ def _queries(store: MemoryStore, tmp_path: Path) -> Iterator[Callable[[], object
 
 
 @pytest.mark.parametrize("kind", ["segment", "codec"])
+@pytest.mark.parametrize("instead", [None, "a file"])
 def test_a_folder_of_the_index_that_is_gone_is_named_by_whoever_needs_it(
-    store: MemoryStore, tmp_path: Path, kind: str
+    store: MemoryStore, tmp_path: Path, kind: str, instead: str | None
 ) -> None:
     _fill(store)
     store.compact()
     _fill(store, 40, 44)
     gone = _folder(store, kind)
     shutil.rmtree(gone)
+    said = rf"{gone.name} is missing"
+    if instead is not None:
+        gone.write_text(instead)
+        said = "Not a directory"
     with MemoryStore.open(store.path) as other:
         for call in _queries(other, tmp_path):
-            with pytest.raises(IndexDamaged, match=rf"{gone.name} is missing(.|\n)*--repair"):
-                call()
-
-
-@pytest.mark.parametrize("kind", ["segment", "codec"])
-def test_a_file_in_place_of_a_folder_is_damage(
-    store: MemoryStore, tmp_path: Path, kind: str
-) -> None:
-    _fill(store)
-    store.compact()
-    _fill(store, 40, 44)
-    folder = _folder(store, kind)
-    shutil.rmtree(folder)
-    folder.write_text("x")
-    with MemoryStore.open(store.path) as other:
-        for call in _queries(other, tmp_path):
-            with pytest.raises(IndexDamaged, match=r"Not a directory(.|\n)*--repair"):
+            with pytest.raises(IndexDamaged, match=rf"{said}(.|\n)*--repair"):
                 call()
         assert other.verify(repair=True).clean
         assert len(_found(other)) == 44
@@ -655,16 +645,16 @@ def test_a_reader_whose_backup_meets_a_merge_is_told_to_try_again(
     _fill(store)
     store.compact()
     _fill(store, 40, 50)
-    copy_folder = copying._copy_folder
+    copy_folder = backing_up._copy_folder
 
     def replace_first(*arguments: Any) -> None:
-        monkeypatch.setattr(copying, "_copy_folder", copy_folder)
+        monkeypatch.setattr(backing_up, "_copy_folder", copy_folder)
         store.compact()
         copy_folder(*arguments)
 
     with MemoryStore.open(store.path, read_only=True) as reader:
         # the codec stays, the segment after it is replaced
-        monkeypatch.setattr(copying, "_copy_folder", replace_first)
+        monkeypatch.setattr(backing_up, "_copy_folder", replace_first)
         with pytest.raises(StoreLocked, match="try again"):
             reader.backup(tmp_path / "copy")
         with MemoryStore.open(reader.backup(tmp_path / "copy")) as copy:
@@ -681,7 +671,7 @@ def test_an_import_notes_each_batch_and_a_repair_what_became_hot(
     store.compact()
     store.export(tmp_path / "out.jsonl")
     noted: list[int] = []
-    monkeypatch.setattr(copying, "_BATCH", 16)
+    monkeypatch.setattr(importing, "_BATCH", 16)
     monkeypatch.setattr(background.BackgroundSealing, "wrote", lambda _, n: noted.append(n))
     with MemoryStore.open(tmp_path / "other.mem", encoder="hashed") as other:
         assert other.import_(tmp_path / "out.jsonl").added == 40
@@ -701,7 +691,7 @@ def test_an_import_that_fails_has_noted_what_it_stored(
     with (tmp_path / "out.jsonl").open("a") as file:
         file.write("no json\n")
     noted: list[int] = []
-    monkeypatch.setattr(copying, "_BATCH", 16)
+    monkeypatch.setattr(importing, "_BATCH", 16)
     monkeypatch.setattr(background.BackgroundSealing, "wrote", lambda _, n: noted.append(n))
     with (
         MemoryStore.open(tmp_path / "other.mem", encoder="hashed") as other,

@@ -28,7 +28,7 @@ from memstore import (
 from memstore.catalog.engine import reading
 from memstore.encoders import QueryVectors
 from memstore.encoders.hashed import HashedEncoder
-from memstore.store import background, index_files, retrieval, sealing, snapshot
+from memstore.store import background, index_files, retrieval, sealing, sealing_rules, snapshot
 from memstore.store.index_files import named_folders
 
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -637,19 +637,19 @@ def sized(tokens: int, live: int | None = None) -> Any:
 )
 def test_four_segments_of_about_one_size_are_merged(sizes: list[int], merged: list[int]) -> None:
     found = [sized(tokens) for tokens in sizes]
-    assert sealing._pile(found) == [found[place] for place in merged]
+    assert sealing_rules.next_pile(found) == [found[place] for place in merged]
 
 
 def test_a_segment_of_which_more_than_a_quarter_was_deleted_is_rewritten() -> None:
     found = [sized(100), sized(100, 75), sized(100, 74), sized(100)]
-    assert sealing._pile(found) == [found[2]]
+    assert sealing_rules.next_pile(found) == [found[2]]
 
 
 @pytest.mark.parametrize("steps", [(2,), (1, 9)])
 def test_the_number_of_segments_stays_small_however_often_is_sealed(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch, steps: tuple[int, ...]
 ) -> None:
-    monkeypatch.setattr(sealing, "_GROWTH", 10**9)  # merging only
+    monkeypatch.setattr(sealing_rules, "_GROWTH", 10**9)  # merging only
     opened = replaced(store, hot_tokens=0)
     done = 0
     most = 0

@@ -1,244 +1,32 @@
-"""Backups, exports and imports: the store's content leaving and entering whole."""
+"""Imports: what `exporting` wrote comes back under its own ids and times."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
-import shutil
-import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete
 
 from memstore.catalog import links, log, memories, vectors
-from memstore.catalog.engine import DATABASE, open_engine, reading, writing
+from memstore.catalog.engine import reading, writing
 from memstore.catalog.memories import MemoryRow
-from memstore.catalog.tables import SCHEMA_VERSION, memory, source
+from memstore.catalog.tables import memory
 from memstore.entities import EntityLink
-from memstore.errors import BadInput, IndexDamaged, MemstoreError, StoreLocked, StoreUnwritable
-from memstore.index import sync_folder
+from memstore.errors import BadInput
 from memstore.store import drafts
-from memstore.store.columns import copy_row, name_copy
 from memstore.store.encoding import Written, encode
-from memstore.store.index_files import INDEX, holding_index, named_folders
+from memstore.store.exporting import FORMAT, FORMAT_VERSION, TIMES
 from memstore.store.opening import OpenStore
-from memstore.times import from_microseconds, iso
 from memstore.types import Event, ImportReport
 
-_FORMAT = "memstore-export"
-_FORMAT_VERSION = 1
 _BATCH = 128
 _UNLIMITED = sys.maxsize  # what the store made of texts may be longer than what a caller may give
-_TIMES = ("recorded_at", "occurred_at", "valid_from", "valid_to", "expired_at", "observed_at")
-
-
-def backup(opened: OpenStore, destination: str | os.PathLike[str]) -> Path:
-    """Copy the store, while others read and write it, to a folder that does not exist yet.
-
-    Raises:
-        BadInput: the destination exists.
-        IndexDamaged: a file of the index is missing.
-        StoreLocked: the store was opened for reading, and another process replaced files of its
-            index meanwhile; or it sealed for longer than `lock_timeout`.
-        StoreUnwritable: it cannot be written.
-    """
-    target = _new(destination, "folder")
-    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
-    try:
-        partial.mkdir(mode=0o700, parents=True)
-        with index_at_rest(opened):
-            with (
-                closing(opened.engine.raw_connection()) as raw,
-                closing(sqlite3.connect(partial / DATABASE)) as copy,
-            ):
-                driver = raw.driver_connection
-                assert driver is not None
-                driver.backup(copy)
-            _copy_index(opened, partial)
-        with (partial / DATABASE).open("rb") as written:
-            os.fsync(written.fileno())
-        sync_folder(partial)
-        partial.rename(target)  # whoever sees the folder sees a whole store
-        sync_folder(target.parent)
-    except (OSError, sqlite3.Error) as error:
-        raise StoreUnwritable(f"The backup to {target} failed: {error}.") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)  # gone already if all went well
-    return target
-
-
-@contextlib.contextmanager
-def index_at_rest(opened: OpenStore) -> Iterator[None]:
-    """Keep the files of the index as they are, where this process may write to the store.
-
-    Elsewhere files may be gone before they are read, because others have replaced them.
-    """
-    if opened.read_only:
-        yield
-        return
-    with holding_index(opened.path, wait=opened.settings.lock_timeout):
-        yield
-
-
-def _copy_index(opened: OpenStore, target: Path) -> None:
-    """Copy the folders that the copied database names; its columns may be missing: it can do
-    without.
-    """
-    engine = open_engine(target)
-    try:
-        with reading(engine, target) as connection:
-            folders = named_folders(connection)
-            columns = copy_row(connection)
-        for name, manifest in folders:
-            try:
-                _copy_folder(opened.path / INDEX / name, target / INDEX / name, [*manifest])
-            except FileNotFoundError as error:
-                if columns is None or name != columns.name:
-                    raise _gone(opened, error) from error
-                shutil.rmtree(target / INDEX / name)
-                with writing(engine, target) as connection:
-                    name_copy(connection, None)
-    finally:
-        engine.dispose()
-
-
-def _copy_folder(source: Path, target: Path, files: list[str]) -> None:
-    target.mkdir(mode=0o700, parents=True)
-    for file in files:
-        shutil.copyfile(source / file, target / file)
-        with (target / file).open("rb") as written:
-            os.fsync(written.fileno())
-    sync_folder(target)
-    sync_folder(target.parent)
-
-
-def _gone(opened: OpenStore, error: FileNotFoundError) -> MemstoreError:
-    if opened.read_only:
-        return StoreLocked(
-            f"{error.filename} was replaced while it was copied: another process seals or compacts "
-            f"{opened.path}. No backup was made; try again."
-        )
-    return IndexDamaged(
-        f"{error.filename} is missing. No backup was made; make it again from the texts, then back "
-        "up:\n    memstore verify --repair"
-    )
-
-
-def _new(destination: str | os.PathLike[str], kind: str) -> Path:
-    """Return the path of a copy, refusing one that is taken, be it by a broken link."""
-    target = Path(destination)
-    if os.path.lexists(target):
-        raise BadInput(f"{target} exists already. Give the path of a new {kind}.")
-    return target
-
-
-def export(opened: OpenStore, destination: str | os.PathLike[str]) -> int:
-    """Write every live memory with its history as JSONL and return their number.
-
-    The first line names the format, the schema, the encoder and the number of memories; then one
-    memory per line. The file appears whole or not at all, and only its owner may read it.
-
-    Raises:
-        BadInput: the destination exists.
-        StoreUnwritable: it cannot be written.
-    """
-    target = _new(destination, "file")
-    try:
-        with _partial(target) as partial:
-            count = _write(opened, partial)
-            partial.rename(target)
-    except OSError as error:
-        raise StoreUnwritable(f"The export to {target} failed: {error.strerror}.") from error
-    sync_folder(target.parent)
-    return count
-
-
-@contextlib.contextmanager
-def _partial(target: Path) -> Iterator[Path]:
-    """Yield a new private file beside the target; it is removed if it is still there at the end."""
-    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
-    os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    try:
-        yield partial
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _write(opened: OpenStore, file: Path) -> int:
-    with file.open("w", encoding="utf-8") as out:
-        with reading(opened.engine, opened.path) as connection:
-            header = {
-                "format": _FORMAT,
-                "version": _FORMAT_VERSION,
-                "schema": SCHEMA_VERSION,
-                "encoder": opened.identity.name,
-                "memories": connection.scalar(select(func.count()).where(memories.live)),
-            }
-            out.write(json.dumps(header) + "\n")
-            count = 0
-            for item in _exported(connection):
-                out.write(json.dumps(item, ensure_ascii=False) + "\n")
-                count += 1
-        out.flush()
-        os.fsync(out.fileno())
-    return count
-
-
-def _exported(connection: Connection) -> Iterator[dict[str, Any]]:
-    paths = memories.namespaces_under(connection, "*")
-    names: dict[int, str] = {
-        row.id: row.name for row in connection.execute(select(source.c.id, source.c.name))
-    }
-    rows = connection.execute(select(memory).where(memories.live).order_by(memory.c.row))
-    for row in rows:
-        times = {
-            name: None if (value := getattr(row, name)) is None else iso(from_microseconds(value))
-            for name in _TIMES
-        }
-        yield {
-            "id": row.id,
-            "namespace": paths[row.namespace_id],
-            "key": row.key,
-            "session": row.session,
-            "title": row.title,
-            "text": row.text,
-            "metadata": json.loads(row.metadata),
-            "source": None if row.source_id is None else names[row.source_id],
-            **times,
-            "superseded_by": row.superseded_by,
-            "half_life_seconds": row.half_life_s,
-            "alpha": row.alpha,
-            "beta": row.beta,
-            "importance": row.importance,
-            "entities_given": row.entities_given,
-            "content_hash": row.content_hash,
-            "entities": [
-                {
-                    "canon": link.canon,
-                    "display": link.display,
-                    "label": link.label,
-                    "role": link.role,
-                }
-                for link in links.links_of(connection, row.row)
-            ],
-            "events": [
-                {
-                    "verb": item.verb,
-                    "at": iso(item.at),
-                    "recorded_at": iso(item.recorded_at),
-                    "source": item.source,
-                    "details": dict(item.details),
-                }
-                for item in log.history(connection, row.id)
-            ],
-        }
 
 
 def import_(
@@ -285,9 +73,9 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with path.open("rb") as lines:
             header = _object(lines.readline(), path, 1)
-            if header.get("format") != _FORMAT or header.get("version") != _FORMAT_VERSION:
+            if header.get("format") != FORMAT or header.get("version") != FORMAT_VERSION:
                 raise BadInput(
-                    f"{path} is no memstore export of version {_FORMAT_VERSION}. To store plain "
+                    f"{path} is no memstore export of version {FORMAT_VERSION}. To store plain "
                     f"JSONL use:\n    memstore ingest {path}"
                 )
             found = 0
@@ -395,7 +183,7 @@ def _imported(item: dict[str, Any]) -> _Imported:
     draft = drafts.draft(
         {name: item.get(name) for name in given} | {"importance": item.get("importance", 0.0)}
     )
-    times = {name: drafts.check_time(item.get(name), name) for name in _TIMES}
+    times = {name: drafts.check_time(item.get(name), name) for name in TIMES}
     recorded_at = times["recorded_at"]
     id_ = drafts.check_string(item.get("id"), "id", 64)
     if id_ is None or recorded_at is None:

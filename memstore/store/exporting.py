@@ -1,0 +1,134 @@
+"""Exports: every live memory with its history as JSONL; `importing` reads them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from memstore.catalog import links, log, memories
+from memstore.catalog.engine import reading
+from memstore.catalog.tables import SCHEMA_VERSION, memory, source
+from memstore.errors import BadInput, StoreUnwritable
+from memstore.index import sync_folder
+from memstore.store.opening import OpenStore
+from memstore.times import from_microseconds, iso
+
+FORMAT = "memstore-export"
+FORMAT_VERSION = 1
+TIMES = ("recorded_at", "occurred_at", "valid_from", "valid_to", "expired_at", "observed_at")
+
+
+def new_path(destination: str | os.PathLike[str], kind: str) -> Path:
+    """Return the path of a copy, refusing one that is taken, be it by a broken link."""
+    target = Path(destination)
+    if os.path.lexists(target):
+        raise BadInput(f"{target} exists already. Give the path of a new {kind}.")
+    return target
+
+
+def export(opened: OpenStore, destination: str | os.PathLike[str]) -> int:
+    """Write every live memory with its history as JSONL and return their number.
+
+    The first line names the format, the schema, the encoder and the number of memories; then one
+    memory per line. The file appears whole or not at all, and only its owner may read it.
+
+    Raises:
+        BadInput: the destination exists.
+        StoreUnwritable: it cannot be written.
+    """
+    target = new_path(destination, "file")
+    try:
+        with _partial(target) as partial:
+            count = _write(opened, partial)
+            partial.rename(target)
+    except OSError as error:
+        raise StoreUnwritable(f"The export to {target} failed: {error.strerror}.") from error
+    sync_folder(target.parent)
+    return count
+
+
+@contextlib.contextmanager
+def _partial(target: Path) -> Iterator[Path]:
+    """Yield a new private file beside the target; it is removed if it is still there at the end."""
+    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
+    os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        yield partial
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write(opened: OpenStore, file: Path) -> int:
+    with file.open("w", encoding="utf-8") as out:
+        with reading(opened.engine, opened.path) as connection:
+            header = {
+                "format": FORMAT,
+                "version": FORMAT_VERSION,
+                "schema": SCHEMA_VERSION,
+                "encoder": opened.identity.name,
+                "memories": connection.scalar(select(func.count()).where(memories.live)),
+            }
+            out.write(json.dumps(header) + "\n")
+            count = 0
+            for item in _exported(connection):
+                out.write(json.dumps(item, ensure_ascii=False) + "\n")
+                count += 1
+        out.flush()
+        os.fsync(out.fileno())
+    return count
+
+
+def _exported(connection: Connection) -> Iterator[dict[str, Any]]:
+    paths = memories.namespaces_under(connection, "*")
+    names: dict[int, str] = {
+        row.id: row.name for row in connection.execute(select(source.c.id, source.c.name))
+    }
+    rows = connection.execute(select(memory).where(memories.live).order_by(memory.c.row))
+    for row in rows:
+        times = {
+            name: None if (value := getattr(row, name)) is None else iso(from_microseconds(value))
+            for name in TIMES
+        }
+        yield {
+            "id": row.id,
+            "namespace": paths[row.namespace_id],
+            "key": row.key,
+            "session": row.session,
+            "title": row.title,
+            "text": row.text,
+            "metadata": json.loads(row.metadata),
+            "source": None if row.source_id is None else names[row.source_id],
+            **times,
+            "superseded_by": row.superseded_by,
+            "half_life_seconds": row.half_life_s,
+            "alpha": row.alpha,
+            "beta": row.beta,
+            "importance": row.importance,
+            "entities_given": row.entities_given,
+            "content_hash": row.content_hash,
+            "entities": [
+                {
+                    "canon": link.canon,
+                    "display": link.display,
+                    "label": link.label,
+                    "role": link.role,
+                }
+                for link in links.links_of(connection, row.row)
+            ],
+            "events": [
+                {
+                    "verb": item.verb,
+                    "at": iso(item.at),
+                    "recorded_at": iso(item.recorded_at),
+                    "source": item.source,
+                    "details": dict(item.details),
+                }
+                for item in log.history(connection, row.id)
+            ],
+        }
