@@ -10,8 +10,12 @@
     ├── IndexDamaged          stored vectors or rows contradict each other
     ├── EncoderMismatch       the store's vectors come from another encoder
     ├── EncoderUnavailable    the encoder's weights cannot be loaded
+    ├── RerankerUnavailable   a reranker cannot be loaded, or its scores cannot be used
     ├── MissingExtra          an optional package is not installed
-    └── ServiceError          a hosted service failed
+    └── ServiceError          a hosted service refused a request or answered nonsense
+        ├── KeyRefused            no API key is set, or the service does not accept it
+        ├── RateLimited           too many requests, also after the last retry
+        └── ServiceUnreachable    no answer, or only failures, within the time allowed
 
 Each message says what happened, with its values, then what to do.
 """
@@ -57,9 +61,25 @@ class EncoderUnavailable(MemstoreError):
     """An encoder is unknown, or its weights are missing, altered or unreachable."""
 
 
+class RerankerUnavailable(MemstoreError):
+    """A reranker's weights are missing, incomplete or unreachable, or its scores are no numbers."""
+
+
 class MissingExtra(MemstoreError):
     """An optional dependency that this call needs is not installed."""
 
 
 class ServiceError(MemstoreError):
-    """A hosted service answered with an error or not at all."""
+    """A hosted service refused a request, or its answer cannot be understood."""
+
+
+class KeyRefused(ServiceError):
+    """No API key is set in the environment, or the service does not accept it."""
+
+
+class RateLimited(ServiceError):
+    """The service said that there are too many requests, also after the last retry."""
+
+
+class ServiceUnreachable(ServiceError):
+    """The service could not be reached, or only failed, within the time allowed."""

@@ -48,6 +48,35 @@ class Settings:
     """Bits per dimension of sealed vectors, 1, 2, 4 or 8, when a codec is trained: 4 keep 97 of 100
     best passages of exact search, 2 keep 92 at about half the size."""
 
+    rerank_depth: int = 20
+    """Candidates a reranker scores per query: half a second of MiniLM-L-6 on one core."""
+
+    rerank_batch_size: int | None = None
+    """Pairs a local reranker reads at once; by default 4 on a CPU, which sorted by length takes
+    0.4 of the time of one padded batch of 20, and 64 on a GPU."""
+
+    rerank_dtype: str = "float32"
+    """Numbers a local reranker computes in: `float32`, `bfloat16` or `float16`. On a CPU without
+    matrix instructions bfloat16 is slower."""
+
+    rerank_max_length: int = 512
+    """Most tokens of a query and a candidate together; the model's own limit bounds it further. A
+    longer candidate counts by its best window."""
+
+    rerank_characters: int = 8_000
+    """Most characters of a candidate a reranker is given, around the passage that was found: some
+    four windows, so that one book costs no more than four memories."""
+
+    service_timeout: float = 10.0
+    """Seconds to wait for a hosted reranker to accept a connection, and for each piece of its
+    answer."""
+
+    service_budget: float = 30.0
+    """Seconds a hosted reranker may take for one query, all retries and waits included."""
+
+    service_retries: int = 3
+    """Further attempts after a hosted service was busy, failing or unreachable."""
+
     threads: int = 2
     """Queries of one `query_many` that are searched at the same time; results are the same."""
 

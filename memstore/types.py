@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from memstore.rendering import RenderStyle, render_hits
 
 Metadata = Mapping[str, Any]
 Filter = Mapping[str, Any]
 When = datetime | str
+ScoreKind = Literal["maxsim", "logit", "prob01"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,11 +109,28 @@ class TokenMatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hit:
-    """One answer. `score` is log-odds in nats when the encoder is calibrated, else raw MaxSim.
+class Relevance:
+    """What a scorer said of a hit: its raw score, and the log-odds that became of it.
 
-    `probability` is None for an uncalibrated encoder. `parts` sum to `score`; `token_matches` has
-    one per token of the query, in its order. Both are empty unless the query asked to explain.
+    `scorer` is the encoder's or the reranker's name. `kind` is `maxsim`, `logit` (of a
+    cross-encoder) or `prob01` (of a hosted service): raw scores of different scorers cannot be
+    compared. `nats` is None for a scorer that was never calibrated.
+    """
+
+    scorer: str
+    kind: ScoreKind
+    raw: float
+    nats: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One answer. `score` is log-odds in nats when its scorer is calibrated, else the raw score.
+
+    `probability` is None for a scorer that is not calibrated, and for hits below the reranked
+    ones. `parts` sum to `score`; `token_matches` has one per token of the query, in its order. Both
+    are empty unless the query asked to explain. `index` is the position of a document given to
+    `rank`, whose memory is stored nowhere and has the id ''; None for a memory of the store.
     """
 
     rank: int
@@ -120,6 +138,8 @@ class Hit:
     probability: float | None
     memory: Memory
     passage: Passage
+    relevance: Relevance
+    index: int | None = None
     parts: tuple[Part, ...] = ()
     token_matches: tuple[TokenMatch, ...] = ()
 
@@ -138,8 +158,11 @@ class QueryResult:
     """The answer to one query.
 
     `known_at` is None when everything recorded so far counts. `took` is seconds per stage.
-    `suppressed` is filled when the query asked to explain. `flags` name what the caller should
-    know: `query_truncated`, `uncalibrated`, `semantic_degenerate`, `clock_skew`, and
+    `suppressed` is filled when the query asked to explain. `reranker` is the one that scored the
+    hits, None without one. `flags` name what the caller should know: `query_truncated`,
+    `uncalibrated`, `semantic_degenerate`, `clock_skew`, `not_reranked` (some hits have no score of
+    the reranker: they follow those that have one, in the order of retrieval), `rerank_skipped` (the
+    reranker failed, as `rerank_error` says: this is the order of retrieval), and
     `token_matches_unavailable` (a hit's stored vectors are not those that the encoder makes of its
     text now, so which tokens they stand for is unknown: such a hit has none).
     """
@@ -153,6 +176,8 @@ class QueryResult:
     took: Mapping[str, float]
     suppressed: tuple[Suppressed, ...] = ()
     flags: tuple[str, ...] = ()
+    reranker: str | None = None
+    rerank_error: str | None = None
 
     def render(self, style: RenderStyle = "text") -> str:
         """Return the hits as one string for a prompt: each as its passage, with time and source."""

@@ -31,7 +31,9 @@ def test_the_python_example_runs_as_it_stands(tmp_path):
     assert "Bruno is allergic to peanuts." in printed
 
 
-@pytest.mark.parametrize(("page", "asserts"), [("store.md", 8), ("index.md", 3)])
+@pytest.mark.parametrize(
+    ("page", "asserts"), [("store.md", 8), ("index.md", 3), ("rerankers.md", 8)]
+)
 def test_a_page_with_examples_runs_from_top_to_bottom(page, asserts, tmp_path):
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     program = "".join(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from memstore.errors import BadInput
 from memstore.rendering import render_hits
-from memstore.types import Hit, Memory, Passage, QueryResult
+from memstore.types import Hit, Memory, Passage, QueryResult, Relevance
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -37,7 +37,15 @@ def hit(text="Ana lives in Porto.", *, rank=1, title=None, source=None, occurred
         entities=(),
     )
     passage = Passage(text=text, start=0, end=len(text))
-    return Hit(rank=rank, score=1.0, probability=None, memory=memory, passage=passage)
+    relevance = Relevance(scorer="minilm", kind="maxsim", raw=0.6, nats=None)
+    return Hit(
+        rank=rank,
+        score=1.0,
+        probability=None,
+        memory=memory,
+        passage=passage,
+        relevance=relevance,
+    )
 
 
 TWO = [hit(title="Home", source="crm"), hit("She likes <tea> & rain.", rank=2, occurred_at=None)]

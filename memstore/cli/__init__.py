@@ -16,6 +16,8 @@ import click
 
 from memstore import __version__
 from memstore.cli import output
+from memstore.cli.bench import bench
+from memstore.cli.evaluate import evaluate
 from memstore.cli.index import compact, export_index, import_index
 from memstore.cli.maintain import (
     backup,
@@ -27,6 +29,8 @@ from memstore.cli.maintain import (
     stats,
     verify,
 )
+from memstore.cli.options import setting
+from memstore.cli.rank import rank
 from memstore.cli.read import entities, get, history, list_command, query
 from memstore.cli.write import add, forget, ingest, init, update
 from memstore.errors import MemstoreError
@@ -66,20 +70,31 @@ class _Commands(click.Group):
 @click.option(
     "--device", metavar="NAME", help="Where models run: cpu, cuda … (default: a GPU if any)."
 )
+@click.option(
+    "--set",
+    "settings",
+    type=setting,
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting, e.g. rerank_batch_size=8. May be given several times.",
+)
 @click.version_option(__version__, prog_name="memstore")
 @click.pass_context
-def cli(ctx: click.Context, store: str, device: str | None) -> None:
+def cli(
+    ctx: click.Context, store: str, device: str | None, settings: tuple[tuple[str, Any], ...]
+) -> None:
     """A memory store for agents: plain text in, ranked and explained answers out.
 
     Works offline, in one folder.
     """
-    ctx.obj = {"store": store, "device": device}
+    ctx.obj = {"store": store, "device": device, "settings": dict(settings)}
 
 
 for _command in (
     init,
     ingest,
     query,
+    rank,
     add,
     get,
     list_command,
@@ -96,6 +111,8 @@ for _command in (
     import_command,
     export_index,
     import_index,
+    evaluate,
+    bench,
     doctor,
     completion,
 ):

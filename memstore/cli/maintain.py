@@ -95,9 +95,16 @@ def import_command(ctx: click.Context, file: str, encoder: str | None) -> None:
 
 
 @click.command()
+@click.option(
+    "--rerank",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Also load this reranker and try it. May be given several times.",
+)
 @json_option
 @click.pass_context
-def doctor(ctx: click.Context, as_json: bool) -> None:
+def doctor(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     """Say what is installed, what is used, and whether the store is healthy."""
     report: dict[str, Any] = {
         "memstore": __version__,
@@ -129,6 +136,9 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
         report["store"] = f"{path}: none yet"
     report["encoder"], problem = _encoder(name, ctx.obj["device"])
     problems += [problem] if problem else []
+    for reranker in names:
+        report[f"reranker {reranker}"], problem = _reranker(reranker, ctx)
+        problems += [problem] if problem else []
     report["problems"] = problems
     if as_json:
         output.print_json(report)
@@ -159,6 +169,25 @@ def _encoder(name: str | None, device: str | None) -> tuple[str, str | None]:
     except MemstoreError as error:
         return f"{name}: not found", str(error)
     return f"{name}: found, {identity.dim} dimensions, {identity.fingerprint[:12]}", None
+
+
+def _reranker(name: str, ctx: click.Context) -> tuple[str, str | None]:
+    """Score two fixed pairs whose order nobody doubts."""
+    from memstore.store.opening import check_settings
+    from memstore.store.rerankers import Rerankers
+
+    try:
+        settings = check_settings(ctx.obj["settings"])
+        reranker = Rerankers(ctx.obj["device"] or "auto", settings).open(name)
+        texts = ["Ana lives in Lisbon, near the river.", "The invoice was paid twice in March."]
+        right, wrong = reranker.score("Where does Ana live?", texts)
+    except MemstoreError as error:
+        return "not usable", str(error)
+    size = "" if reranker.parameters is None else f"{reranker.parameters / 1e6:.1f} M parameters, "
+    said = f"{size}{reranker.kind} {right} for an answer, {wrong} for none"
+    if right is None or wrong is None or not right > wrong:
+        return said, f"The reranker {name!r} prefers a text that does not answer: do not use it."
+    return said, None
 
 
 @click.command()

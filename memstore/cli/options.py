@@ -91,14 +91,46 @@ def encoder_option(function: F) -> F:
     )(function)
 
 
+def rerank_option(function: F) -> F:
+    """Add --rerank."""
+    return click.option(
+        "--rerank",
+        metavar="NAME|HUB_ID|FOLDER",
+        help="Who scores the best candidates anew: minilm-l6, minilm-l12, bge-v2-m3, "
+        "gte-modernbert, gte-multilingual, colbert, cohere, jina, or any cross-encoder.",
+    )(function)
+
+
+def on_rerank_error_option(function: F) -> F:
+    """Add --on-rerank-error."""
+    return click.option(
+        "--on-rerank-error",
+        type=click.Choice(["raise", "skip"]),
+        default="raise",
+        show_default=True,
+        help="skip: go on without a reranker that fails.",
+    )(function)
+
+
+def setting(written: str) -> tuple[str, Any]:
+    """Return the name and value of an option NAME=VALUE; what is no JSON is a string."""
+    name, equals, value = written.partition("=")
+    if not equals or not name:
+        raise click.BadParameter(f"{written!r} is no NAME=VALUE, such as rerank_batch_size=8.")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
 def open_store(
     ctx: click.Context, *, create: bool = False, encoder: str | None = None
 ) -> MemoryStore:
     """Open the store the command line names; it is closed when the command ends."""
     from memstore.store import MemoryStore
 
-    path, device = ctx.obj["store"], ctx.obj["device"]
-    store = MemoryStore.open(path, create=create, encoder=encoder, device=device)
+    path, device, settings = (ctx.obj[name] for name in ("store", "device", "settings"))
+    store = MemoryStore.open(path, create=create, encoder=encoder, device=device, settings=settings)
     ctx.call_on_close(store.close)
     return store
 
@@ -110,6 +142,7 @@ def open_to_read(ctx: click.Context) -> MemoryStore:
     try:
         return open_store(ctx)
     except StoreUnwritable:
-        store = MemoryStore.open(ctx.obj["store"], read_only=True, device=ctx.obj["device"])
+        path, device, settings = (ctx.obj[name] for name in ("store", "device", "settings"))
+        store = MemoryStore.open(path, read_only=True, device=device, settings=settings)
     ctx.call_on_close(store.close)
     return store

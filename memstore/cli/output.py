@@ -16,9 +16,11 @@ import click
 from memstore.times import iso
 
 if TYPE_CHECKING:
+    from rich.console import JustifyMethod
     from rich.table import Table
 
-    from memstore.types import Entity, Event, Memory, QueryResult, TokenMatch
+    from memstore.evaluation.tables import Table as NumberTable
+    from memstore.types import Entity, Event, Hit, Memory, QueryResult, TokenMatch
 
 _TEXT_WIDTH = 400  # characters of a passage in a table; --json has all of it
 _ID_WIDTH = 26
@@ -104,7 +106,17 @@ def print_result(result: QueryResult, *, explain: bool) -> None:
     for item in result.suppressed:
         note(f"not shown: {_shortened(item.memory.text)!r} ({item.reason})")
     for flag in result.flags:
-        note(f"note: {flag.replace('_', ' ')}")
+        because = f": {result.rerank_error}" if flag == "rerank_skipped" else ""
+        note(f"note: {flag.replace('_', ' ')}{because}")
+
+
+def print_ranked(hits: Iterable[Hit]) -> None:
+    """Print documents that are not stored as a table."""
+    table = _table("#", "score", "document", "memory")
+    for hit in hits:
+        place = hit.memory.key or str(hit.index)
+        _add_row(table, str(hit.rank), f"{hit.score:.2f}", place, _shortened(hit.passage.text))
+    _print_table(table, empty="Nothing to rank.")
 
 
 def _strongest(matches: Iterable[TokenMatch]) -> str:
@@ -151,6 +163,28 @@ def print_events(events: Iterable[Event]) -> None:
         details = json.dumps(plain(item.details), ensure_ascii=False) if item.details else ""
         _add_row(table, iso(item.recorded_at), item.verb, item.source or "", details)
     _print_table(table, empty="No events.")
+
+
+def print_table(numbers: NumberTable) -> None:
+    """Print a table of numbers, under its title."""
+    from rich import box
+    from rich.console import Console
+    from rich.measure import Measurement
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE, show_edge=False, pad_edge=False)
+    for place, name in enumerate(numbers.columns):
+        justify: JustifyMethod = "left" if place < numbers.text_columns else "right"
+        table.add_column(name, justify=justify, no_wrap=True)
+    for row in numbers.rows:
+        _add_row(table, *row)
+    line(numbers.title)
+    # a terminal that is too narrow wraps the lines, where rich would cut off digits
+    unbounded = Console(width=10_000)
+    needed = Measurement.get(unbounded, unbounded.options, table).maximum
+    Console(width=needed, highlight=False).print(table)
+    if numbers.legend is not None:
+        line(numbers.legend)
 
 
 def print_fields(values: Mapping[str, Any]) -> None:

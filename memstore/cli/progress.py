@@ -39,6 +39,26 @@ def ingesting() -> Iterator[Callable[[IngestReport], None]]:
 
 
 @contextlib.contextmanager
+def counting(what: str) -> Iterator[Callable[[int], None]]:
+    """Show how many of something are done, when it is not known how many there are.
+
+    What is yielded is called with the number done since the last call.
+    """
+    if not _terminal():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.completed} {task.description}"))
+    with Progress(
+        *columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True
+    ) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done: bar.advance(task, done)
+
+
+@contextlib.contextmanager
 def steps(beginning: str) -> Iterator[Callable[[str, int, int], None]]:
     """Show how far each step of something is.
 

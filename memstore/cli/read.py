@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from memstore.cli import output
+from memstore.cli import output, progress
 from memstore.cli.lines import json_lines
 from memstore.cli.options import (
     json_option,
     jsonl_option,
     namespace_option,
+    on_rerank_error_option,
     open_to_read,
+    rerank_option,
     timezone_option,
     where_option,
 )
@@ -37,6 +39,9 @@ _WINDOW = 256  # queries of a file that are encoded together
 )
 @namespace_option
 @where_option
+@rerank_option
+@click.option("--rerank-depth", type=int, metavar="N", help="How many it scores (default: 20).")
+@on_rerank_error_option
 @click.option(
     "--profile",
     default=DEFAULT_PROFILE,
@@ -123,17 +128,18 @@ def _answer_file(
     document = []
     store.query_many([], **options)  # what is wrong with the command line is not said per line
     failed = False
-    for window in _windows(_read_queries(path, place)):
-        for item, result in zip(window, _answers(store, window, options), strict=True):
-            if isinstance(item, _Line) and not isinstance(result, BadInput):
-                answer = _answer(item.id, result)
-                if as_json:
-                    document.append(answer)
+    with progress.counting("queries") as options["progress"]:
+        for window in _windows(_read_queries(path, place)):
+            for item, result in zip(window, _answers(store, window, options), strict=True):
+                if isinstance(item, _Line) and not isinstance(result, BadInput):
+                    answer = _answer(item.id, result)
+                    if as_json:
+                        document.append(answer)
+                    else:
+                        output.print_jsonl([answer])
                 else:
-                    output.print_jsonl([answer])
-            else:
-                failed = True
-                output.note(f"Error: {result}")
+                    failed = True
+                    output.note(f"Error: {result}")
     if as_json:
         output.print_json(document)
     if failed:
@@ -166,7 +172,7 @@ def _answer_alone(
     store: MemoryStore, line: _Line, options: dict[str, Any]
 ) -> QueryResult | BadInput:
     try:
-        return store.query(line.text, **options | line.options)
+        return store.query_many([line.text], **options | line.options)[0]
     except BadInput as error:
         return line.error(error)
 
@@ -186,7 +192,10 @@ def _answer(query_id: str, result: QueryResult) -> dict[str, Any]:
         if hit.token_matches:
             item["token_matches"] = hit.token_matches
         hits.append(item)
-    return {"query_id": query_id, "hits": hits, "took": result.took}
+    answer = {"query_id": query_id, "hits": hits, "took": result.took}
+    if result.rerank_error is not None:
+        answer["rerank_error"] = result.rerank_error
+    return answer
 
 
 def _windows(items: Iterator[_Line | BadInput]) -> Iterator[list[_Line | BadInput]]:

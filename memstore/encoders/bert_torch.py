@@ -16,30 +16,10 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from memstore.encoders.bert_numpy import HEADS, NORM_EPSILON, Bert, Head, Linear, Norm
-from memstore.errors import EncoderUnavailable
 from memstore.maxsim import TokenVectors
 
 # Two tensors of one layer: weight and bias, or scale and shift.
 Pair = tuple[torch.Tensor, torch.Tensor]
-
-
-def choose_device(device: str) -> torch.device:
-    """Return the device for 'auto', 'cpu', 'cuda' or 'cuda:1'; 'auto' is CUDA where there is one.
-
-    Raises:
-        EncoderUnavailable: torch does not know the device or cannot use it here.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:  # AssertionError: torch built without CUDA
-        raise EncoderUnavailable(
-            f"The device '{device}' cannot be used: {str(error).splitlines()[0]}.\n"
-            "Choose device='auto', device='cpu', or install a torch build for your accelerator."
-        ) from error
-    return chosen
 
 
 class TorchModel:

@@ -12,19 +12,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any, Final
 
 from memstore.encoders.file_hashes import sha256_of
 from memstore.errors import EncoderUnavailable
+from memstore.local_models import WEIGHTS, NotFetchedError, fetch, first_line
 
-# Seconds to wait for the hub's first answer.
-HUB_TIMEOUT: Final = 5.0
-
-# Other formats of the same weights, which are several times larger than what is loaded.
-_NOT_NEEDED: Final = ("onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot", "*.gguf")
-_WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")
 _SETTINGS: Final = (
     "config.json",
     "modules.json",
@@ -45,52 +39,15 @@ def fetch_checkpoint(hub_id: str) -> Path:
     Raises:
         EncoderUnavailable: it is not in the cache, and the hub is unreachable or has no such model.
     """
-    from huggingface_hub import HfApi, constants, snapshot_download
-    from huggingface_hub.errors import (
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
-
     try:
-        cached = Path(snapshot_download(hub_id, local_files_only=True))
-    except LocalEntryNotFoundError:
-        cached = None
-    # An interrupted download leaves a folder without its weights.
-    if cached is not None and any((cached / name).is_file() for name in _WEIGHTS):
-        return cached
-    if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
-        raise _unreachable(hub_id, "HF_HUB_OFFLINE forbids to download it")
-    try:
-        # One small request first: a download to an unreachable hub would retry for minutes.
-        files = HfApi().model_info(hub_id, timeout=HUB_TIMEOUT)
-        names = {file.rfilename for file in files.siblings or ()}
-        skipped = [*_NOT_NEEDED, *(("*.bin",) if "model.safetensors" in names else ())]
-        return Path(snapshot_download(hub_id, revision=files.sha, ignore_patterns=skipped))
-    except RepositoryNotFoundError as error:
-        raise _unreachable(hub_id, "the hub has no public model of that name") from error
-    except (_network_error(), OSError) as error:
-        raise _unreachable(hub_id, f"the hub did not give it: {_first_line(error)}") from error
-
-
-def _network_error() -> type[Exception]:
-    # Which HTTP client is used depends on the hub's version; its error is the parent of this one.
-    from huggingface_hub.errors import HfHubHTTPError
-
-    parent = HfHubHTTPError.__mro__[1]
-    return parent if issubclass(parent, Exception) else HfHubHTTPError
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
-
-
-def _unreachable(hub_id: str, reason: str) -> EncoderUnavailable:
-    return EncoderUnavailable(
-        f"The checkpoint {hub_id} is not in the Hugging Face cache, and {reason}.\n"
-        f"Where there is a network, run `hf download {hub_id} --local-dir my-colbert`, copy the "
-        "folder here, and name it: encoder='./my-colbert'. The encoder 'minilm' needs no network."
-    )
+        return fetch(hub_id)
+    except NotFetchedError as error:
+        raise EncoderUnavailable(
+            f"The checkpoint {hub_id} is not in the Hugging Face cache, and {error}.\n"
+            f"Where there is a network, run `hf download {hub_id} --local-dir my-colbert`, copy "
+            "the folder here, and name it: encoder='./my-colbert'. The encoder 'minilm' needs no "
+            "network."
+        ) from error
 
 
 def check_checkpoint(folder: Path) -> None:
@@ -144,7 +101,7 @@ def _check_modules(folder: Path) -> None:
     if not projections and not native:
         raise _refused(folder, "modules.json lists no projection (Dense)")
     for projection in projections:
-        if not any((projection / name).is_file() for name in _WEIGHTS):
+        if not any((projection / name).is_file() for name in WEIGHTS):
             raise _refused(folder, f"{projection.name} has no weights")
 
 
@@ -157,9 +114,9 @@ def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     import torch
     from safetensors import SafetensorError, safe_open
 
-    path = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
+    path = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if path is None:
-        raise _refused(folder, f"it has none of {', '.join(_WEIGHTS)}")
+        raise _refused(folder, f"it has none of {', '.join(WEIGHTS)}")
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="np") as file:
@@ -167,7 +124,7 @@ def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
         tensors = torch.load(path, map_location="meta", weights_only=True)
         return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
-        raise _refused(folder, f"{path.name} cannot be read ({_first_line(error)})") from error
+        raise _refused(folder, f"{path.name} cannot be read ({first_line(error)})") from error
 
 
 def check_backbone(folder: Path, expected: dict[str, tuple[int, ...]]) -> None:
@@ -202,7 +159,7 @@ def checkpoint_fingerprint(folder: Path) -> str:
         folders += sorted({folder / module["path"] for module in modules if module["path"]})
     whole = hashlib.sha256()
     for part in folders:
-        weights = [name for name in _WEIGHTS if (part / name).is_file()][:1]
+        weights = [name for name in WEIGHTS if (part / name).is_file()][:1]
         for name in sorted([*weights, *(name for name in _SETTINGS if (part / name).is_file())]):
             whole.update(f"{(part / name).relative_to(folder)} {sha256_of(part / name)}\n".encode())
     return whole.hexdigest()

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import string
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,9 +22,10 @@ from memstore.encoders.checkpoints import (
     checkpoint_fingerprint,
     fetch_checkpoint,
 )
-from memstore.encoders.surrogates import replace_surrogates
 from memstore.errors import EncoderUnavailable
+from memstore.local_models import choose_device, first_line, no_progress_bars
 from memstore.maxsim import TokenVectors
+from memstore.surrogates import replace_surrogates
 
 BATCH: Final = 16
 # Documents sorted by length within one window; the results of a window are held twice.
@@ -180,11 +180,9 @@ def _load(folder: Path, device: str) -> Any:  # a MultiVectorEncoder; the librar
     import torch
     from sentence_transformers import MultiVectorEncoder
 
-    from memstore.encoders.bert_torch import choose_device
-
-    chosen = choose_device(device)
+    chosen = choose_device(device, refusal=EncoderUnavailable)
     try:
-        with _no_progress_bars():
+        with no_progress_bars():
             model = MultiVectorEncoder(
                 str(folder),
                 device=str(chosen),
@@ -194,9 +192,8 @@ def _load(folder: Path, device: str) -> Any:  # a MultiVectorEncoder; the librar
                 model_kwargs={"dtype": torch.float32},
             )
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise EncoderUnavailable(
-            f"The ColBERT checkpoint in {folder} cannot be loaded: {reason}.\n"
+            f"The ColBERT checkpoint in {folder} cannot be loaded: {first_line(error)}.\n"
             "Use a folder that `hf download` wrote completely; models that need code of their own "
             "(trust_remote_code) are not supported."
         ) from error
@@ -205,18 +202,3 @@ def _load(folder: Path, device: str) -> Any:  # a MultiVectorEncoder; the librar
     check_backbone(folder, expected)
     model.eval()
     return model
-
-
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    """transformers draws a bar while it loads weights, even where stderr is no terminal."""
-    from transformers.utils import logging as untyped
-
-    logging: Any = untyped
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

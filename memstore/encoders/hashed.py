@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memstore.encoders import DocumentText, EncoderIdentity, QueryVectors, VectorSpan
-from memstore.encoders.surrogates import replace_surrogates
 from memstore.maxsim import TokenVectors
+from memstore.surrogates import replace_surrogates
 
 RECIPE: Final = "hashed-1"
 

@@ -33,8 +33,10 @@ from memstore.encoders.bert_weights import (
     read_tokenizer,
 )
 from memstore.encoders.english import STOPWORDS, is_question
-from memstore.encoders.surrogates import replace_surrogates
+from memstore.errors import EncoderUnavailable
+from memstore.local_models import choose_device
 from memstore.maxsim import TokenVectors
+from memstore.surrogates import replace_surrogates
 
 if TYPE_CHECKING:
     from memstore.encoders.bert_torch import TorchModel
@@ -301,9 +303,10 @@ class MiniLMEncoder:
                 return self._numpy
         with self._torch_lock:
             if self._torch is None:
-                from memstore.encoders.bert_torch import TorchModel, choose_device
+                from memstore.encoders.bert_torch import TorchModel
 
-                self._torch = TorchModel(self._bert, self._head, choose_device(self._device))
+                device = choose_device(self._device, refusal=EncoderUnavailable)
+                self._torch = TorchModel(self._bert, self._head, device)
             return self._torch
 
 

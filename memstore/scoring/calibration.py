@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memstore.errors import IndexDamaged
+from memstore.types import ScoreKind
 
 
 class Calibration(Protocol):
@@ -71,6 +73,30 @@ def check_finite(scores: NDArray[np.float64], mean: float = 0.0) -> None:
             "vectors are damaged, or the encoder made values that are no numbers. Check the store:"
             "\n    memstore verify"
         )
+
+
+def log_odds(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the log-odds of probabilities, kept from the infinite: what is not in [1e-6, 1 - 1e-6]
+    is moved to its nearer end.
+
+    >>> log_odds(np.array([0.5, 1.2])).round(3).tolist()
+    [0.0, 13.816]
+    """
+    bounded = np.clip(scores, 1e-6, 1.0 - 1e-6)
+    odds: NDArray[np.float64] = np.log(bounded) - np.log1p(-bounded)
+    return odds
+
+
+def reranker_calibration(
+    kind: ScoreKind,
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]] | None:
+    """Return how a reranker's scores become log-odds; None where nothing says how.
+
+    A cross-encoder's logit is taken at its word, since it was trained to be one.
+    """
+    if kind == "logit":
+        return lambda scores: scores
+    return log_odds if kind == "prob01" else None
 
 
 def calibration_for(encoder: str) -> Calibration | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta, tzinfo
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from sqlalchemy import and_
 
@@ -19,6 +19,7 @@ from memstore.catalog.tables import memory
 from memstore.encoders import Encoder, open_encoder
 from memstore.entities import canonical
 from memstore.errors import BadInput, MemoryNotFound
+from memstore.rerank import Reranker
 from memstore.settings import DEFAULT_LIMIT, DEFAULT_NAMESPACE, DEFAULT_PROFILE, MAX_LIMIT, Settings
 from memstore.store import (
     backing_up,
@@ -29,13 +30,15 @@ from memstore.store import (
     exporting,
     importing,
     ingesting,
+    ranking,
     rebuilding,
+    rerankers,
     sealing,
     searching,
 )
 from memstore.store.background import BackgroundSealing
 from memstore.store.opening import OpenStore, open_store
-from memstore.store.requests import check_count, check_query
+from memstore.store.requests import check_count, check_on_rerank_error, check_query
 from memstore.store.sealing import Progress
 from memstore.store.writing import microseconds_now, store_and_load
 from memstore.times import zone
@@ -46,6 +49,7 @@ from memstore.types import (
     ExportIndexReport,
     Filter,
     ForgetReport,
+    Hit,
     ImportIndexReport,
     ImportReport,
     IngestReport,
@@ -62,6 +66,7 @@ from memstore.types import (
 if TYPE_CHECKING:
     from memstore.store.interchanging import Texts
 
+OnRerankError = Literal["raise", "skip"]
 _UNSET: Any = object()
 
 
@@ -90,6 +95,7 @@ class MemoryStore:
         create: bool = True,
         read_only: bool = False,
         encoder: str | Encoder | None = None,
+        reranker: str | Reranker | None = None,
         device: str | None = None,
         settings: Settings | Mapping[str, Any] | None = None,
     ) -> Self:
@@ -98,6 +104,7 @@ class MemoryStore:
         Args:
             encoder: a name (`minilm`, `colbertv2`, …), a hub id, a folder, or an Encoder. By
                 default the store's own; `minilm` for a new store.
+            reranker: of queries that name none; see `query`. It is loaded by the first of them.
             device: where models run: `cpu`, `cuda`, `cuda:1`; by default a GPU if there is one.
 
         Raises:
@@ -114,6 +121,7 @@ class MemoryStore:
                 create=create,
                 read_only=read_only,
                 encoder=encoder,
+                reranker=rerankers.check_rerank(reranker),
                 device=device,
                 settings=settings,
             )
@@ -370,6 +378,9 @@ class MemoryStore:
         namespace: str = DEFAULT_NAMESPACE,
         limit: int = DEFAULT_LIMIT,
         where: Filter | None = None,
+        rerank: str | Reranker | None = None,
+        rerank_depth: int | None = None,
+        on_rerank_error: OnRerankError = "raise",
         profile: str = DEFAULT_PROFILE,
         weights: Mapping[str, float] | None = None,
         as_of: When | None = None,
@@ -385,6 +396,15 @@ class MemoryStore:
             namespace: that one and all below it; `*` for all.
             limit: most hits.
             where: a filter, applied before anything is scored.
+            rerank: who scores the best memories anew: `minilm-l6`, `minilm-l12`, `bge-v2-m3`,
+                `gte-modernbert`, `gte-multilingual`, or any cross-encoder by hub id or folder;
+                `colbert` for all passages by the store's own vectors, `colbert:CHECKPOINT` for
+                another ColBERT model; `cohere[:MODEL]`, `jina[:MODEL]`, to which query and texts
+                are sent; an object that is a `Reranker`; `none`. By default the store's reranker,
+                if it was opened with one.
+            rerank_depth: how many memories it scores; the setting of that name (20) by default.
+            on_rerank_error: `skip` to get the order of retrieval when the reranker cannot be had;
+                the result's `rerank_error` then says why.
             profile: how much time, trust and entities count: `semantic`, `balanced`, `recent`,
                 `trusted`.
             weights: replace some of the profile's weights.
@@ -398,13 +418,19 @@ class MemoryStore:
             explain: fill the hits' `parts` and the result's `suppressed`.
 
         Raises:
-            BadInput: an argument cannot be accepted.
+            BadInput: an argument cannot be accepted, or no reranker has this name.
+            RerankerUnavailable: the reranker's weights cannot be loaded, or its scores not be used.
+            ServiceError: a hosted reranker failed, or there is no key for it.
+            MissingExtra: the reranker needs a package that is not installed.
         """
         return self.query_many(
             [text],
             namespace=namespace,
             limit=limit,
             where=where,
+            rerank=rerank,
+            rerank_depth=rerank_depth,
+            on_rerank_error=on_rerank_error,
             profile=profile,
             weights=weights,
             as_of=as_of,
@@ -422,6 +448,9 @@ class MemoryStore:
         namespace: str = DEFAULT_NAMESPACE,
         limit: int = DEFAULT_LIMIT,
         where: Filter | None = None,
+        rerank: str | Reranker | None = None,
+        rerank_depth: int | None = None,
+        on_rerank_error: OnRerankError = "raise",
         profile: str = DEFAULT_PROFILE,
         weights: Mapping[str, float] | None = None,
         as_of: When | None = None,
@@ -430,8 +459,13 @@ class MemoryStore:
         max_tokens: int | None = None,
         min_score: float | None = None,
         explain: bool = False,
+        progress: Callable[[int], None] | None = None,
     ) -> list[QueryResult]:
-        """Answer several queries from one state of the store; arguments as for `query`."""
+        """Answer several queries from one state of the store; arguments as for `query`.
+
+        Args:
+            progress: called with the number of queries answered since the last call.
+        """
         opened = self._opened
         if isinstance(texts, str) or not isinstance(texts, Iterable):
             raise BadInput("query_many takes a list of texts; for one text use query.")
@@ -439,6 +473,9 @@ class MemoryStore:
             namespace=namespace,
             limit=limit,
             where=where,
+            rerank=rerank,
+            rerank_depth=rerank_depth,
+            on_rerank_error=on_rerank_error,
             profile=profile,
             weights=weights,
             now=now,
@@ -449,8 +486,59 @@ class MemoryStore:
             explain=explain,
         )
         return searching.answer(
-            opened, [drafts.check_text(text, "the query") for text in texts], request
+            opened, [drafts.check_text(text, "the query") for text in texts], request, progress
         )
+
+    def rank(
+        self,
+        text: str,
+        documents: Sequence[NewMemory | Mapping[str, Any] | str],
+        *,
+        rerank: str | Reranker | None = None,
+        on_rerank_error: OnRerankError = "raise",
+        limit: int | None = None,
+        explain: bool = False,
+    ) -> list[Hit]:
+        """Return texts that are in no store in the order of their relevance; stores nothing.
+
+        By relevance alone: neither time nor trust nor entities count. Without a reranker, scores
+        are those of a new store that holds nothing but these documents.
+
+        Args:
+            documents: texts, or what `add_many` takes. A hit's `index` is its document's place.
+            rerank: as for `query`; `colbert` and `none` both mean the store's encoder.
+            limit: most hits; by default all documents.
+
+        Raises:
+            BadInput, RerankerUnavailable, ServiceError, MissingExtra: as for `query`.
+        """
+        opened = self._opened
+        if isinstance(documents, (str, Mapping, NewMemory)):
+            raise BadInput("rank takes a list of documents; put the one into a list.")
+        if limit is not None:
+            check_count(limit, "limit", None)
+        skip = check_on_rerank_error(on_rerank_error)
+        return ranking.rank(
+            opened,
+            drafts.check_text(text, "the query"),
+            ranking.drafts_of(documents),
+            rerankers.choose(opened, rerankers.check_rerank(rerank), skip=skip),
+            skip=skip,
+            limit=limit,
+            explain=explain,
+            now=microseconds_now(),
+        )
+
+    def reranker(self, name: str) -> Reranker | None:
+        """Return the reranker of a name, loaded; None for `none` and `colbert`, which need none.
+
+        Raises:
+            BadInput, RerankerUnavailable, ServiceError, MissingExtra: as for `query`.
+        """
+        chosen = rerankers.check_rerank(name)
+        if chosen in (None, rerankers.NO_RERANKER, rerankers.OWN_VECTORS):
+            return None
+        return self._opened.rerankers.open(name)
 
     def get(self, id: str) -> Memory:  # noqa: A002  # the name of the public contract
         """Return a memory by its id.

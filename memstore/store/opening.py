@@ -27,6 +27,7 @@ from memstore.errors import (
     StoreNotFound,
     StoreUnwritable,
 )
+from memstore.rerank import Reranker
 from memstore.settings import DEFAULT_ENCODER, Settings
 from memstore.store.identity import (
     check_current,
@@ -35,6 +36,7 @@ from memstore.store.identity import (
     read_identity,
     write_identity,
 )
+from memstore.store.rerankers import Rerankers
 from memstore.store.snapshot import Snapshot
 
 _LEAST = {
@@ -45,11 +47,18 @@ _LEAST = {
     "candidates": 1,
     "hot_tokens": 0,
     "threads": 1,
+    "rerank_depth": 1,
+    "rerank_batch_size": 1,
+    "rerank_max_length": 16,
+    "rerank_characters": 1,
+    "service_retries": 0,
     "exact": 1,
     "exhaustive": 0,
     "nprobe": 1,
 }
-_OPTIONAL = ("exact", "exhaustive", "nprobe")  # None: chosen by the store
+_OPTIONAL = ("exact", "exhaustive", "nprobe", "rerank_batch_size")  # None: chosen by the store
+_SECONDS = {"lock_timeout": 0.0, "service_timeout": 0.001, "service_budget": 0.001}
+_DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass(slots=True)
@@ -63,6 +72,8 @@ class OpenStore:
     identity: EncoderIdentity
     device: str
     snapshot: Snapshot
+    rerankers: Rerankers
+    reranker: str | Reranker | None = None  # of queries that name none
     _encoder: Encoder | None = None
     _extractor: EntityExtractor | None = None
     _making: threading.Lock = field(default_factory=threading.Lock)
@@ -125,6 +136,7 @@ def open_store(
     create: bool,
     read_only: bool,
     encoder: str | Encoder | None,
+    reranker: str | Reranker | None,
     device: str | None,
     settings: Settings | Mapping[str, Any] | None,
 ) -> OpenStore:
@@ -160,6 +172,8 @@ def open_store(
         identity=identity,
         device=device,
         snapshot=Snapshot(store.absolute(), identity),
+        rerankers=Rerankers(device, chosen),
+        reranker=reranker,
     )
     if encoder is not None and not isinstance(encoder, str):
         opened._encoder = encoder
@@ -180,9 +194,10 @@ def check_settings(settings: Settings | Mapping[str, Any] | None) -> Settings:
 
 
 def _checked(settings: Settings) -> Settings:
-    wait = settings.lock_timeout
-    if isinstance(wait, bool) or not isinstance(wait, (int, float)) or not 0 <= wait < 1e9:
-        raise BadInput(f"Setting 'lock_timeout' is {wait!r}; give seconds, 0 or more.")
+    for name, fewest in _SECONDS.items():
+        wait = getattr(settings, name)
+        if isinstance(wait, bool) or not isinstance(wait, (int, float)) or not fewest <= wait < 1e9:
+            raise BadInput(f"Setting {name!r} is {wait!r}; give seconds, {fewest:g} or more.")
     for name, least in _LEAST.items():
         value = getattr(settings, name)
         if value is None and name in _OPTIONAL:
@@ -191,6 +206,10 @@ def _checked(settings: Settings) -> Settings:
             raise BadInput(f"Setting {name!r} is {value!r}; give a whole number from {least}.")
     if settings.residual_bits not in (1, 2, 4, 8):
         raise BadInput(f"Setting 'residual_bits' is {settings.residual_bits!r}; give 1, 2, 4 or 8.")
+    if settings.rerank_dtype not in _DTYPES:
+        raise BadInput(
+            f"Setting 'rerank_dtype' is {settings.rerank_dtype!r}; give {', '.join(_DTYPES)}."
+        )
     return settings
 
 

@@ -12,9 +12,11 @@ from sqlalchemy import ColumnElement
 from memstore.catalog.filters import compile_filter
 from memstore.entities import canonical
 from memstore.errors import BadInput
+from memstore.rerank import Reranker
 from memstore.scoring.profiles import Profile, resolve
 from memstore.settings import MAX_LIMIT
 from memstore.store import drafts
+from memstore.store.rerankers import check_rerank
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,14 @@ class Request:
     max_tokens: int | None
     min_score: float | None
     explain: bool
+    rerank: str | Reranker | None = None
+    rerank_depth: int | None = None
+    skip_rerank_errors: bool = False
+
+    @property
+    def moment(self) -> int:
+        """The moment that validity and ages are seen from."""
+        return self.now if self.as_of is None else self.as_of
 
 
 def check_query(
@@ -46,6 +56,9 @@ def check_query(
     max_tokens: int | None,
     min_score: float | None,
     explain: bool,
+    rerank: str | Reranker | None = None,
+    rerank_depth: int | None = None,
+    on_rerank_error: str = "raise",
 ) -> Request:
     """Check the arguments that `query` and `query_many` share.
 
@@ -55,6 +68,8 @@ def check_query(
     check_count(limit, "limit", MAX_LIMIT)
     if max_tokens is not None:
         check_count(max_tokens, "max_tokens", None)
+    if rerank_depth is not None:
+        check_count(rerank_depth, "rerank_depth", MAX_LIMIT)
     if min_score is not None:
         drafts.check_number(min_score, "min_score", -1e9, 1e9)
     present = drafts.check_time(now, "now")
@@ -69,7 +84,17 @@ def check_query(
         max_tokens=max_tokens,
         min_score=min_score,
         explain=explain,
+        rerank=check_rerank(rerank),
+        rerank_depth=rerank_depth,
+        skip_rerank_errors=check_on_rerank_error(on_rerank_error),
     )
+
+
+def check_on_rerank_error(chosen: Any) -> bool:
+    """Return whether a query goes on without the reranker when it fails."""
+    if chosen not in ("raise", "skip"):
+        raise BadInput(f"on_rerank_error is {chosen!r}; give 'raise' or 'skip'.")
+    return bool(chosen == "skip")
 
 
 def check_count(value: Any, name: str, most: int | None) -> None:

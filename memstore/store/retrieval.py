@@ -8,13 +8,16 @@ best match of each token also from passages near it.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
 from memstore.encoders import QueryVectors
 from memstore.index import Rest, SealedSearch, depths_for, token_weights, weighted_scores
+from memstore.scoring.calibration import calibration_for
 from memstore.settings import Settings
-from memstore.store.hits import Ranked
+from memstore.store.candidates import Ranked, Scorer
 from memstore.store.snapshot import SMALL, Allowed, SnapshotView, Space
 
 
@@ -32,6 +35,7 @@ class Retrieval:
         self._view = view
         self._space = space
         self._settings = settings
+        self._query_tokens = len(query.vectors)
         self._hot_maxima = view.hot.similarities(query.vectors, space.hot)
         self._search: SealedSearch | None = None
         sampled = np.empty((0, len(query.vectors)), dtype=np.float32)
@@ -70,15 +74,45 @@ class Retrieval:
         count = len(hot) + self._space.sealed_memories
         return (float(np.sum(np.sort(hot))) + of_sealed) / count
 
+    def scorer(self, encoder: str) -> Scorer:
+        """Return how the scores become log-odds, given whose vectors they compare."""
+        calibration = calibration_for(encoder)
+        if calibration is None:
+            return Scorer(encoder, "maxsim", None)
+        calibrate = partial(
+            calibration,
+            mean=self.mean,
+            memories=self.memories,
+            query_tokens=self._query_tokens,
+        )
+        return Scorer(encoder, "maxsim", calibrate)
+
     def best(self, allowed: Allowed, depth: int) -> Ranked:
         """Return the best memories among the allowed ones, each by its best passage.
 
         Args:
             depth: most memories.
         """
-        hot = self._space.hot[allowed.hot]
         slots, scores = self._sealed(allowed, depth)
+        return self._ranked(allowed, slots, scores).of(slice(depth))
+
+    def exact(self, ranked: Ranked) -> Ranked:
+        """Return the same memories, each by its best passage of all it has, scored exactly."""
+        chosen = np.zeros(len(self._view.live), dtype=np.bool_)
+        chosen[ranked.positions] = True
+        allowed = self._view.allow(self._space, chosen)
+        if self._search is None or self._small:
+            return self.best(allowed, len(ranked))
+        slots = np.flatnonzero(allowed.sealed)
+        scores = weighted_scores(self._search.maxima(slots), self.weights)
+        return self._ranked(allowed, slots, scores)
+
+    def _ranked(
+        self, allowed: Allowed, slots: NDArray[np.int64], scores: NDArray[np.float64]
+    ) -> Ranked:
+        """Return the memories of the allowed hot passages and the given sealed ones."""
         view = self._view
+        hot = self._space.hot[allowed.hot]
         owners = np.concatenate([view.hot.owners[hot], view.sealed.owners[slots]])
         passage_ids = np.concatenate([view.hot.passage_ids[hot], view.sealed.passage_ids(slots)])
         both = np.concatenate([self._hot_scores[allowed.hot], scores])
@@ -89,7 +123,7 @@ class Retrieval:
         first[1:] = owners[order][1:] != owners[order][:-1]
         best = order[first]
         rows = view.columns["row"][owners[best]]
-        best = best[np.lexsort((rows, -both[best]))][:depth]
+        best = best[np.lexsort((rows, -both[best]))]
         return Ranked(owners[best], passage_ids[best], both[best])
 
     def _sealed(

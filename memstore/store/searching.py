@@ -7,7 +7,7 @@ candidates are chosen, so they cost no recall.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -22,11 +22,15 @@ from memstore.catalog.tables import memory
 from memstore.encoders import Encoder, QueryVectors
 from memstore.errors import EncoderMismatch
 from memstore.maxsim import TokenVectors
+from memstore.store.candidates import Judged
+from memstore.store.cognitive_pass import CognitivePass
 from memstore.store.columns import NEVER
-from memstore.store.hits import CognitivePass, Scored
+from memstore.store.hits import HitMaker, begins_later
 from memstore.store.index_files import retried
 from memstore.store.opening import OpenStore
 from memstore.store.requests import Request
+from memstore.store.rerankers import FAILURES, Choice, choose
+from memstore.store.reranking import SecondLook
 from memstore.store.retrieval import Retrieval
 from memstore.store.snapshot import SnapshotView
 from memstore.store.token_matches import hot_vectors
@@ -36,16 +40,32 @@ from memstore.types import QueryResult, Suppressed
 _SKEW = 300_000_000  # microseconds a writer's clock may be ahead of the reader's
 
 
-def answer(opened: OpenStore, texts: Sequence[str], request: Request) -> list[QueryResult]:
+def answer(
+    opened: OpenStore,
+    texts: Sequence[str],
+    request: Request,
+    progress: Callable[[int], None] | None = None,
+) -> list[QueryResult]:
     """Answer queries from one state of the store.
+
+    Args:
+        progress: called with the number of queries answered since the last call.
 
     Raises:
         EncoderMismatch: another process re-encoded the store with another encoder.
     """
-    return retried(opened.path, lambda: _answer(opened, texts, request))
+    # a model loads before the store is read
+    choice = choose(opened, request.rerank, skip=request.skip_rerank_errors)
+    return retried(opened.path, lambda: _answer(opened, texts, request, choice, progress))
 
 
-def _answer(opened: OpenStore, texts: Sequence[str], request: Request) -> list[QueryResult]:
+def _answer(
+    opened: OpenStore,
+    texts: Sequence[str],
+    request: Request,
+    choice: Choice,
+    progress: Callable[[int], None] | None,
+) -> list[QueryResult]:
     while texts:
         encoder, snapshot = opened.current()
         began = time.perf_counter()
@@ -56,8 +76,8 @@ def _answer(opened: OpenStore, texts: Sequence[str], request: Request) -> list[Q
                 began = time.perf_counter()
                 view = snapshot.refresh(connection)  # once: its rows are this transaction's
                 took["refresh"] = (time.perf_counter() - began) / max(len(texts), 1)
-                search = _Search(opened, encoder, connection, view, request)
-                return search.results(texts, encoded, took)
+                search = _Search(opened, encoder, connection, view, request, choice)
+                return search.results(texts, encoded, took, progress)
         except EncoderMismatch:
             if opened.current() == (encoder, snapshot):
                 raise
@@ -75,21 +95,33 @@ class _Search:
         connection: Connection,
         view: SnapshotView,
         request: Request,
+        choice: Choice,
     ) -> None:
         self._opened = opened
         self._encoder = encoder
         self._connection = connection
         self._view = view
         self._request = request
+        self._choice = choice
         self._namespaces = list(memories.namespaces_under(connection, request.namespace))
         self._space = view.space(self._namespaces, request.known_at)
         self._matching = _filtered(connection, view, self._namespaces, request)
         self._valid = _valid(connection, view, request)
         self._allowed = view.allow(self._space, self._matching & self._valid)
-        self._depth = max(opened.settings.candidates, 4 * request.limit)
+        settings = opened.settings
+        self._reranked = settings.rerank_depth
+        if request.rerank_depth is not None:
+            self._reranked = request.rerank_depth
+        self._depth = max(settings.candidates, 4 * request.limit)
+        if choice.name is not None:
+            self._depth = max(self._depth, self._reranked)
 
     def results(
-        self, texts: Sequence[str], queries: Sequence[QueryVectors], took: Mapping[str, float]
+        self,
+        texts: Sequence[str],
+        queries: Sequence[QueryVectors],
+        took: Mapping[str, float],
+        progress: Callable[[int], None] | None,
     ) -> list[QueryResult]:
         """Retrieve in several threads, then finish each query with what the database holds."""
         threads = min(self._opened.settings.threads, len(texts))
@@ -98,67 +130,109 @@ class _Search:
                 retrieved = list(pool.map(self._retrieve, queries))
         else:
             retrieved = [self._retrieve(query) for query in queries]
-        return [
-            self._finish(text, query, *parts, dict(took))
-            for text, query, parts in zip(texts, queries, retrieved, strict=True)
-        ]
+        finished = []
+        for text, query, found in zip(texts, queries, retrieved, strict=True):
+            finished.append(self._finish(text, query, found, dict(took)))
+            if progress is not None:
+                progress(1)
+        return finished
 
-    def _retrieve(self, query: QueryVectors) -> tuple[Retrieval, Scored, float]:
+    def _retrieve(self, query: QueryVectors) -> tuple[Retrieval, Judged, float]:
         began = time.perf_counter()
         opened = self._opened
         retrieval = Retrieval(self._view, self._space, query, opened.settings, opened.device)
-        scored = Scored(
-            ranked=retrieval.best(self._allowed, self._depth),
-            mean=retrieval.mean,
-            memories=retrieval.memories,
-            query_tokens=len(query.vectors),
-            query=query,
-            weights=retrieval.weights,
-        )
-        return retrieval, scored, time.perf_counter() - began
+        ranked = retrieval.best(self._allowed, self._depth)
+        judged = Judged(ranked, retrieval.scorer(self._encoder.identity.name))
+        return retrieval, judged, time.perf_counter() - began
 
     def _finish(
         self,
         text: str,
         query: QueryVectors,
-        retrieval: Retrieval,
-        scored: Scored,
-        seconds: float,
+        retrieved: tuple[Retrieval, Judged, float],
         took: dict[str, float],
     ) -> QueryResult:
         request = self._request
-        took["retrieve"] = seconds
+        retrieval, judged, took["retrieve"] = retrieved
+        invalid: Judged | None = None
+        if request.explain:
+            allowed = self._view.allow(self._space, self._matching & ~self._valid)
+            invalid = Judged(retrieval.best(allowed, request.limit), judged.scorer)
+        began = time.perf_counter()
+        lists, removed, error = self._look_again(text, retrieval, judged, invalid)
+        if self._choice.name is not None:
+            took["rerank"] = time.perf_counter() - began
         began = time.perf_counter()
         pass_ = CognitivePass(
+            self._connection, self._view, request, self._namespaces, retrieval.memories, text
+        )
+        maker = HitMaker(
             self._encoder,
             self._connection,
             self._view,
-            scored,
             request,
-            self._namespaces,
-            text,
+            query,
+            retrieval.weights,
             self._stored_vectors,
         )
-        hits = pass_.hits(scored.ranked)
+        assessed = [pass_.assess(one) for one in lists]
+        hits = maker.hits(assessed)
         suppressed: tuple[Suppressed, ...] = ()
-        if request.explain:
-            invalid = self._view.allow(self._space, self._matching & ~self._valid)
-            removed = retrieval.best(invalid, request.limit)
-            suppressed = pass_.suppressed(removed, hits)
+        if removed is not None:
+            suppressed = maker.suppressed(pass_.assess(removed), hits)
         took["score"] = time.perf_counter() - began
+        flags = [*pass_.flags, *maker.flags]
+        if any(begins_later(self._view, one.ranked, request.moment) for one in lists):
+            flags.append("clock_skew")
         if query.truncated:
-            pass_.flags.append("query_truncated")
+            flags.append("query_truncated")
+        if error is not None:
+            flags.append("rerank_skipped")
         return QueryResult(
             query=text,
             hits=hits,
             now=from_microseconds(request.now),
-            as_of=from_microseconds(request.now if request.as_of is None else request.as_of),
+            as_of=from_microseconds(request.moment),
             known_at=None if request.known_at is None else from_microseconds(request.known_at),
-            profile=pass_.profile.name,
+            profile=assessed[0].profile.name,
             took=took,
             suppressed=suppressed,
-            flags=tuple(dict.fromkeys(pass_.flags)),
+            flags=tuple(dict.fromkeys(flags)),
+            reranker=None if error is not None else self._choice.name,
+            rerank_error=error,
         )
+
+    def _look_again(
+        self, text: str, retrieval: Retrieval, judged: Judged, invalid: Judged | None
+    ) -> tuple[list[Judged], Judged | None, str | None]:
+        """Return the lists to take hits from, the invalid memories in the order of the first one's
+        scorer, and why the reranker was skipped.
+        """
+        choice = self._choice
+        if choice.own_vectors:
+            head = retrieval.exact(judged.ranked.of(slice(self._reranked)))
+            rest = judged.ranked.of(slice(self._reranked, None))
+            return [Judged(head.followed_by(rest), judged.scorer)], invalid, None
+        if choice.reranker is None:
+            return [judged], invalid, choice.error
+        second = SecondLook(
+            choice.reranker,
+            depth=self._reranked,
+            encoder=self._encoder,
+            connection=self._connection,
+            view=self._view,
+            settings=self._opened.settings,
+        )
+        try:
+            scored, rest_of_it = second.judge(text, judged)
+            if invalid is not None:
+                invalid = second.judge(text, invalid)[0]
+        except FAILURES as error:
+            if not self._request.skip_rerank_errors:
+                raise
+            return [judged], invalid, str(error)
+        enough = len(scored.ranked) >= self._request.limit
+        return [scored] if enough else [scored, rest_of_it], invalid, None
 
     def _stored_vectors(self, passage_id: int) -> TokenVectors | None:
         """Return a passage's vectors, wherever they lie."""

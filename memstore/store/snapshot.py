@@ -34,7 +34,7 @@ from memstore.store.identity import check_current
 from memstore.store.index_files import INDEX, OpenSegment, open_codec, open_segments
 
 _SPARE = 1024  # dead rows that are not worth reading everything again
-_NOTHING_SEALED = SealedView(None, (), np.empty(0, dtype=np.int64))
+NOTHING_SEALED = SealedView(None, (), np.empty(0, dtype=np.int64))
 
 Mask = NDArray[np.bool_]
 
@@ -182,7 +182,7 @@ class Snapshot:
         self._set_columns(read_nothing())
         self._hot = HotTier(self._dim)
         self._segments: dict[str, OpenSegment] = {}
-        self._sealed = _NOTHING_SEALED
+        self._sealed = NOTHING_SEALED
         self._publish()
 
     def _set_columns(self, known: Columns) -> None:

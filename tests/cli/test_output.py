@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from memstore import Hit, Memory, MemoryStore, Part, Passage, QueryResult, TokenMatch
+from memstore import Hit, Memory, MemoryStore, Part, Passage, QueryResult, Relevance, TokenMatch
 from memstore.cli.output import print_result
 
 HOSTILE = "Lisbon \x1b[31mred\x1b]0;title\x07 \x9b2J \x7f\b\rgone"
@@ -255,6 +255,7 @@ def _explained(matches: list[tuple[str, str, float, float]]) -> QueryResult:
         probability=None,
         memory=memory,
         passage=Passage(text=memory.text, start=0, end=15),
+        relevance=Relevance(scorer="minilm", kind="maxsim", raw=0.6, nats=1.0),
         parts=(Part(name="semantic", nats=1.0, why="MaxSim 0.600"),),
         token_matches=tuple(
             TokenMatch(

@@ -14,7 +14,7 @@ import pytest
 
 from memstore.encoders import DocumentText, bert_weights, file_hashes, open_encoder
 from memstore.encoders.bert_numpy import Head, NumpyModel, erf, read_bert
-from memstore.encoders.bert_torch import TorchModel, choose_device
+from memstore.encoders.bert_torch import TorchModel
 from memstore.encoders.bert_weights import TOKENIZER_NAME, WEIGHTS_NAME, WeightFile
 from memstore.encoders.blas_threads import blas_libraries, one_blas_thread
 from memstore.encoders.english import STOPWORDS, is_question
@@ -27,6 +27,7 @@ from memstore.encoders.minilm import (
     read_head,
 )
 from memstore.errors import EncoderUnavailable
+from memstore.local_models import choose_device
 
 CONVERSATION = [
     "Ana: I finally signed the lease for the flat in Lisbon!",
@@ -54,7 +55,9 @@ def in_context(texts: list[str]) -> list[DocumentText]:
 def models() -> tuple[NumpyModel, TorchModel]:
     weights = WeightFile(bert_weights.find_model_folder() / WEIGHTS_NAME)
     bert, (head, _) = read_bert(weights), read_head(128)
-    return NumpyModel(bert, head), TorchModel(bert, head, choose_device("cpu"))
+    return NumpyModel(bert, head), TorchModel(
+        bert, head, choose_device("cpu", refusal=EncoderUnavailable)
+    )
 
 
 class TestTwoImplementations:
@@ -123,7 +126,7 @@ class TestTwoImplementations:
 
     def test_a_device_that_is_not_there_is_refused(self) -> None:
         with pytest.raises(EncoderUnavailable, match="device 'nonsense' cannot be used"):
-            choose_device("nonsense")
+            choose_device("nonsense", refusal=EncoderUnavailable)
 
     def test_an_ingest_in_small_batches_comes_to_use_torch_and_single_adds_never_do(self) -> None:
         program = f"""

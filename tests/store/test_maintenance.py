@@ -514,13 +514,22 @@ def _poke(values: Any) -> None:
     values[3] -= 1
 
 
+def _repeat(values: Any) -> None:
+    values[3] = values[2]
+
+
 def _rename(values: Any) -> None:
     values[3] = b"A" * 26
 
 
 @pytest.mark.parametrize(
     ("name", "change"),
-    [*((name, _poke) for name in columns.NAMES), ("ids", _rename), ("by_id", _poke)],
+    [
+        *((name, _poke) for name in columns.NAMES),
+        ("ids", _rename),
+        ("by_id", _poke),
+        ("by_id", _repeat),
+    ],
 )
 def test_a_copy_that_does_not_say_what_the_rows_say_is_found_and_repaired(
     store: MemoryStore, sql: Sql, name: str, change: Callable[[Any], object]

@@ -1,0 +1,37 @@
+"""Which reranker and which profile answer best, measured on questions whose answers are known."""
+
+from memstore.evaluation.arms import Arm, LeftOut, OpenArms, combined, open_arms
+from memstore.evaluation.comparing import Progress, compare
+from memstore.evaluation.comparison import (
+    Answer,
+    Comparison,
+    Difference,
+    Found,
+    Measured,
+    Summary,
+)
+from memstore.evaluation.datasets import Dataset, read_dataset
+from memstore.evaluation.questions import Question, sample
+from memstore.evaluation.temporary_store import ingest_corpus, temporary_store
+
+__all__ = [
+    "Answer",
+    "Arm",
+    "Comparison",
+    "Dataset",
+    "Difference",
+    "Found",
+    "LeftOut",
+    "Measured",
+    "OpenArms",
+    "Progress",
+    "Question",
+    "Summary",
+    "combined",
+    "compare",
+    "ingest_corpus",
+    "open_arms",
+    "read_dataset",
+    "sample",
+    "temporary_store",
+]

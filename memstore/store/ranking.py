@@ -1,0 +1,207 @@
+"""Ranking of texts that are in no store: by the encoder's late interaction, or by a reranker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from memstore.catalog.vectors import PassageVectors
+from memstore.errors import BadInput
+from memstore.index import HotTier
+from memstore.rerank import Reranker
+from memstore.scoring.calibration import probability
+from memstore.store.candidates import Judged, Ranked, Scorer
+from memstore.store.columns import NEVER
+from memstore.store.drafts import NEUTRAL_CONFIDENCE, Draft, draft
+from memstore.store.encoding import Written, encode, passage_heading
+from memstore.store.opening import OpenStore
+from memstore.store.rerankers import FAILURES, Choice
+from memstore.store.reranking import Candidate, best_windows
+from memstore.store.retrieval import Retrieval
+from memstore.store.snapshot import NOTHING_SEALED, SnapshotView
+from memstore.times import from_microseconds
+from memstore.types import Hit, Memory, NewMemory, Part, Passage
+
+
+def drafts_of(documents: Iterable[NewMemory | Mapping[str, Any] | str]) -> list[Draft]:
+    """Check documents.
+
+    Raises:
+        BadInput: the first one that cannot be ranked, by its place from 0.
+    """
+    drafts = []
+    for index, document in enumerate(documents):
+        try:
+            drafts.append(draft(document))
+        except BadInput as error:
+            raise BadInput(f"Document {index}: {error}") from error
+    return drafts
+
+
+def rank(
+    opened: OpenStore,
+    text: str,
+    drafts: Sequence[Draft],
+    choice: Choice,
+    *,
+    skip: bool,
+    limit: int | None,
+    explain: bool,
+    now: int,
+) -> list[Hit]:
+    """Return the documents, best first; what a reranker gave no score follows in the encoder's
+    order.
+
+    Args:
+        skip: take the encoder's order when the reranker fails.
+    """
+    if not drafts:
+        return []
+    everything = list(range(len(drafts)))
+    first = None
+    if choice.reranker is not None:
+        try:
+            first = _by_reranker(opened, choice.reranker, text, drafts)
+        except FAILURES:
+            if not skip:
+                raise
+    if first is None:
+        return _hits(drafts, _by_encoder(opened, text, drafts, everything), explain, now)[:limit]
+    scored = set(first.ranked.positions.tolist())
+    others = [index for index in everything if index not in scored]
+    hits = _hits(drafts, first, explain, now)
+    if others:
+        hits += _hits(drafts, _by_encoder(opened, text, drafts, others), explain, now, above=hits)
+    return hits[:limit]
+
+
+def _by_encoder(
+    opened: OpenStore, text: str, drafts: Sequence[Draft], chosen: Sequence[int]
+) -> Judged:
+    """Score documents as a new store that held nothing else would."""
+    encoder = opened.encoder
+    (query,) = encoder.encode_queries([text])
+    written = [Written(drafts[index].text, drafts[index].title, ()) for index in chosen]
+    passages = [
+        (place, passage)
+        for place, found in enumerate(encode(encoder, opened.settings, written))
+        for passage in found
+    ]
+    view = _view(encoder.identity.dim, passages, len(chosen))
+    space = view.space([0], None)
+    retrieval = Retrieval(view, space, query, opened.settings, opened.device)
+    ranked = retrieval.best(view.allow(space, view.live), len(chosen))
+    spans = {
+        chosen[position]: (passages[number][1].start, passages[number][1].end)
+        for position, number in zip(
+            ranked.positions.tolist(), ranked.passage_ids.tolist(), strict=True
+        )
+    }
+    positions = np.array(chosen, dtype=np.int64)[ranked.positions]
+    return Judged(
+        Ranked(positions, ranked.passage_ids, ranked.scores),
+        retrieval.scorer(encoder.identity.name),
+        spans,
+    )
+
+
+def _view(dim: int, passages: Sequence[tuple[int, PassageVectors]], documents: int) -> SnapshotView:
+    """Return a store's state in which the documents are all there is."""
+    tier = HotTier(dim)
+    codes = b"".join(passage.codes for _, passage in passages)
+    tier.append(
+        np.arange(len(passages)),
+        np.array([place for place, _ in passages], dtype=np.int64),
+        np.array([passage.tokens for _, passage in passages], dtype=np.int64),
+        np.frombuffer(codes, dtype=np.int8).reshape(-1, dim),
+        np.frombuffer(b"".join(passage.scales for _, passage in passages), dtype="<f4"),
+    )
+    columns = {
+        "row": np.arange(documents),
+        "namespace_id": np.zeros(documents, dtype=np.int64),
+        "expired_at": np.full(documents, NEVER),
+    }
+    return SnapshotView(columns, np.ones(documents, dtype=np.bool_), tier.view(), NOTHING_SEALED)
+
+
+def _by_reranker(
+    opened: OpenStore, reranker: Reranker, text: str, drafts: Sequence[Draft]
+) -> Judged:
+    candidates = []
+    for one in drafts:
+        heading = "" if one.title is None else passage_heading(opened.encoder, one.title)
+        candidates.append(Candidate(heading, one.text, 0, len(one.text)))
+    found = best_windows(reranker, text, candidates)
+    scores = {index: one for index, one in enumerate(found) if one is not None}
+    order = sorted(scores, key=lambda index: (-scores[index][0], index))
+    return Judged(
+        Ranked(
+            np.array(order, dtype=np.int64),
+            np.zeros(len(order), dtype=np.int64),
+            np.array([scores[index][0] for index in order], dtype=np.float64),
+        ),
+        Scorer.of(reranker),
+        {index: scores[index][1] for index in order},
+    )
+
+
+def _hits(
+    drafts: Sequence[Draft], judged: Judged, explain: bool, now: int, *, above: Sequence[Hit] = ()
+) -> list[Hit]:
+    """Return the hits of one list, below those of the list before."""
+    ranked, scorer = judged.ranked, judged.scorer
+    semantic = scorer.semantic(ranked.scores)
+    shift = above[-1].score - float(semantic[0]) if above and len(ranked) else 0.0
+    hits = []
+    for place, index in enumerate(ranked.positions.tolist()):
+        nats, raw = float(semantic[place]), float(ranked.scores[place])
+        parts = [Part(name="semantic", nats=nats, why=scorer.why(raw))]
+        if above:
+            why = f"follows what {above[-1].relevance.scorer} scored"
+            parts.append(Part(name="not_reranked", nats=shift, why=why))
+        start, end = judged.windows[index]
+        certain = scorer.calibrate is not None and not above
+        hits.append(
+            Hit(
+                rank=len(above) + place + 1,
+                score=nats + shift,
+                probability=probability(nats) if certain else None,
+                memory=_memory(drafts[index], now),
+                passage=Passage(text=drafts[index].text[start:end], start=start, end=end),
+                relevance=scorer.relevance(raw, nats),
+                parts=tuple(parts) if explain else (),
+                index=index,
+            )
+        )
+    return hits
+
+
+def _memory(checked: Draft, now: int) -> Memory:
+    """Return the memory that a document would be if it were stored; it has no id."""
+
+    def time(value: int | None) -> datetime | None:
+        return None if value is None else from_microseconds(value)
+
+    return Memory(
+        id="",
+        namespace=checked.namespace,
+        key=checked.key,
+        session=checked.session,
+        title=checked.title,
+        text=checked.text,
+        metadata=json.loads(checked.metadata),
+        source=checked.source,
+        occurred_at=time(checked.occurred_at),
+        recorded_at=from_microseconds(now),
+        valid_from=time(checked.valid_from),
+        valid_to=time(checked.valid_to),
+        superseded_by=None,
+        half_life=None if checked.half_life_s is None else timedelta(seconds=checked.half_life_s),
+        confidence=NEUTRAL_CONFIDENCE if checked.confidence is None else checked.confidence,
+        importance=checked.importance,
+        entities=checked.entities or (),
+    )

@@ -1,0 +1,168 @@
+"""The second look: a reranker scores the best candidates of retrieval anew."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import Connection, select
+
+from memstore.catalog import vectors
+from memstore.catalog.sql import among
+from memstore.catalog.tables import memory
+from memstore.encoders import Encoder
+from memstore.errors import RerankerUnavailable
+from memstore.rerank import Reranker, Span
+from memstore.settings import Settings
+from memstore.store.candidates import Judged, Ranked, Scorer
+from memstore.store.cognitive_pass import rows_of
+from memstore.store.encoding import passage_heading
+from memstore.store.snapshot import SnapshotView
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """What of a memory a reranker reads: `heading` (its title), then `text[start:end]`."""
+
+    heading: str
+    text: str
+    start: int
+    end: int
+
+    @property
+    def document(self) -> str:
+        return f"{self.heading}{self.text[self.start : self.end]}"
+
+    def span_of(self, window: Span) -> Span:
+        """Return the characters of the text in a window of the document."""
+        shift = self.start - len(self.heading)
+        start = max(self.start, window[0] + shift)
+        return start, max(start, window[1] + shift)
+
+
+def best_windows(
+    reranker: Reranker,
+    query: str,
+    candidates: Sequence[Candidate],
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> list[tuple[float, Span] | None]:
+    """Return, per candidate, the score of its best window, and the characters of its text there;
+    None for a candidate that was given no score.
+
+    Raises:
+        RerankerUnavailable: a score is not a number, or there are not as many as documents.
+        ServiceError: a hosted reranker failed.
+    """
+    if not candidates:
+        return []
+    documents = [candidate.document for candidate in candidates]
+    cuts = reranker.windows(query, documents)
+    texts = [
+        document[start:end]
+        for document, spans in zip(documents, cuts, strict=True)
+        for start, end in spans
+    ]
+    scores = reranker.score(query, texts, progress=progress)
+    _check(reranker, scores, len(texts))
+    remaining = iter(scores)
+    best: list[tuple[float, Span] | None] = []
+    for candidate, spans in zip(candidates, cuts, strict=True):
+        scored = [(score, span) for span in spans if (score := next(remaining)) is not None]
+        if not scored:
+            best.append(None)
+            continue
+        score, window = max(scored, key=lambda pair: pair[0])  # of equal ones the first
+        best.append((score, candidate.span_of(window)))
+    return best
+
+
+def _check(reranker: Reranker, scores: Sequence[float | None], documents: int) -> None:
+    if len(scores) != documents:
+        raise RerankerUnavailable(
+            f"The reranker {reranker.name!r} returned {len(scores)} scores for {documents} "
+            "documents. Return one per document, in their order."
+        )
+    wrong = sum(score is not None and not math.isfinite(score) for score in scores)
+    if wrong:
+        raise RerankerUnavailable(
+            f"{wrong} of {documents} scores of the reranker {reranker.name!r} are not finite "
+            "numbers. Its weights are damaged, or it computes in too few digits: try "
+            "rerank_dtype='float32'."
+        )
+
+
+class SecondLook:
+    """A reranker over the candidates of queries that share one state of the store."""
+
+    def __init__(
+        self,
+        reranker: Reranker,
+        *,
+        depth: int,
+        encoder: Encoder,
+        connection: Connection,
+        view: SnapshotView,
+        settings: Settings,
+    ) -> None:
+        self._reranker = reranker
+        self._depth = depth
+        self._encoder = encoder
+        self._connection = connection
+        self._view = view
+        self._settings = settings
+        self._scorer = Scorer.of(reranker)
+
+    def judge(self, text: str, retrieved: Judged) -> list[Judged]:
+        """Return the best candidates as the reranker scores them; then, as they were, the rest."""
+        ranked = retrieved.ranked
+        head = ranked.of(slice(self._depth))
+        candidates, passages = self._candidates(head)
+        scored = {
+            place: found
+            for place, found in enumerate(best_windows(self._reranker, text, candidates))
+            if found is not None
+        }
+        places = np.array(list(scored), dtype=np.int64)
+        scores = np.array([score for score, _ in scored.values()], dtype=np.float64)
+        windows = {
+            int(head.positions[place]): window
+            for place, (_, window) in scored.items()
+            if not window[0] <= sum(passages[place]) // 2 < window[1]
+        }
+        first = Ranked(head.positions[places], head.passage_ids[places], scores)
+        rest = np.setdiff1d(np.arange(len(ranked)), places)
+        return [
+            Judged(first, self._scorer, windows),
+            Judged(ranked.of(rest), retrieved.scorer),
+        ]
+
+    def _candidates(self, ranked: Ranked) -> tuple[list[Candidate], list[Span]]:
+        """Return what the reranker reads of each memory, and the passage that retrieval found."""
+        rows = rows_of(self._view, ranked)
+        statement = select(memory.c.row, memory.c.text, memory.c.title)
+        read = self._connection.execute(statement.where(among(memory.c.row, rows)))
+        found = {row.row: row for row in read}
+        spans = vectors.spans(self._connection, ranked.passage_ids.tolist())
+        passages = [spans[passage_id] for passage_id in ranked.passage_ids.tolist()]
+        return [
+            self._candidate(found[row].text, found[row].title, passage)
+            for row, passage in zip(rows, passages, strict=True)
+        ], passages
+
+    def _candidate(self, text: str, title: str | None, passage: Span) -> Candidate:
+        start, end = around(passage, len(text), self._settings.rerank_characters)
+        return Candidate(passage_heading(self._encoder, title), text, start, end)
+
+
+def around(passage: Span, length: int, most: int) -> Span:
+    """Return `most` characters of a text (all of a shorter one) with the passage in their middle.
+
+    >>> around((900, 1000), length=1000, most=300)
+    (700, 1000)
+    """
+    middle = (passage[0] + passage[1]) // 2
+    start = max(0, min(middle - most // 2, length - most))
+    return start, min(start + most, length)
