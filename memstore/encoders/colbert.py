@@ -83,6 +83,11 @@ class ColBERTEncoder:
     def identity(self) -> EncoderIdentity:
         return self._identity
 
+    @property
+    def parameters(self) -> int:
+        """Number of the model's weights."""
+        return sum(weights.numel() for weights in self._model.parameters())
+
     def token_spans(self, text: str) -> list[tuple[int, int]]:
         """Character span of each token of the text: no special tokens, no prefix, no truncation."""
         with self._lock:

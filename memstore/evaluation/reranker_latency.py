@@ -218,14 +218,23 @@ def _row(one: Latency, baselines: Mapping[str, float], accuracy: Mapping[str, fl
     return [
         one.name,
         one.device,
-        f"{one.p50:.3g}",
-        f"{one.p95:.3g}",
+        _milliseconds(one.p50),
+        _milliseconds(one.p95),
         "–" if baseline is None else f"{one.p50 / baseline:.2g} ×",
         published[0],
         RANDOM if one.random_weights else "–" if known is None else f"{known:.3f}".lstrip("0"),
         published[1],
         millions(one.parameters),
     ]
+
+
+def _milliseconds(value: float) -> str:
+    """Write three digits, or all before the point.
+
+    >>> _milliseconds(0.0531), _milliseconds(5618.2)
+    ('0.0531', '5,618')
+    """
+    return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
 
 
 def _texts(queries: int, random: np.random.Generator) -> tuple[list[str], list[str]]:

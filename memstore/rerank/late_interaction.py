@@ -30,6 +30,7 @@ class LateInteractionReranker:
         token_spans: the tokens of a text, without special ones.
         encode_query: a text to (tokens, dim), unit rows.
         encode_documents: texts to the same, in their order.
+        parameters: number of the checkpoint's weights, if it is known.
     """
 
     name: str
@@ -37,14 +38,11 @@ class LateInteractionReranker:
     token_spans: Callable[[str], list[Span]]
     encode_query: Callable[[str], TokenVectors]
     encode_documents: Callable[[Sequence[str]], list[TokenVectors]]
+    parameters: int | None = None
 
     @property
     def kind(self) -> ScoreKind:
         return "maxsim"
-
-    @property
-    def parameters(self) -> int | None:
-        return None
 
     def windows(self, query: str, documents: Sequence[str]) -> list[list[Span]]:
         """Return parts that the checkpoint encodes whole; a query takes no room from them."""

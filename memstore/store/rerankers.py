@@ -139,4 +139,5 @@ def _late_interaction(name: str, encoder: Encoder) -> Reranker:
         token_spans=encoder.token_spans,
         encode_query=encode_query,
         encode_documents=encode_documents,
+        parameters=getattr(encoder, "parameters", None),  # of checkpoints; no part of the contract
     )

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from memstore import MemoryStore
 from memstore.encoders import DocumentText, open_encoder
 from memstore.encoders.colbert import ColBERTEncoder
 from memstore.errors import EncoderUnavailable
+from memstore.maxsim import maxsim
 
 WriteCheckpoint = Callable[..., Path]
 
@@ -311,3 +313,35 @@ def test_an_interrupted_download_does_not_count_as_cached(
 
     with pytest.raises(EncoderUnavailable, match="is not in the Hugging Face cache"):
         open_encoder("colbertv2")
+
+
+def test_a_checkpoint_reranks_for_a_store_with_another_encoder(
+    tmp_path: Path, stanford: Path, encoder: ColBERTEncoder
+) -> None:
+    texts = ["Ana lives in Berlin.", "how many people", "the city where Ana lives"]
+    with MemoryStore.open(tmp_path / "agent.mem", encoder="hashed") as store:
+        store.add_many(texts)
+        name = f"colbert:{stanford}"
+        result = store.query("where is the city", rerank=name)
+        reranker = store.reranker(name)
+    assert (result.reranker, reranker.parameters) == (name, encoder.parameters)
+    (query,) = encoder.encode_queries(["where is the city"])
+    for hit in result.hits:
+        (document,) = encoder.encode_documents([DocumentText(hit.memory.text)])
+        expected = maxsim(query.vectors, document) / len(query.vectors)
+        assert hit.score == hit.relevance.raw == pytest.approx(expected, abs=1e-5)
+    scores = [hit.score for hit in result.hits]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_a_text_longer_than_the_checkpoints_length_counts_by_its_best_window(
+    tmp_path: Path, stanford: Path
+) -> None:
+    """The document length is 20 tokens, of which 3 are special."""
+    text = "many people " * 30 + "ana lives where berlin"
+    with MemoryStore.open(tmp_path / "agent.mem", encoder="hashed") as store:
+        (long,) = store.rank("ana lives where berlin", [text], rerank=f"colbert:{stanford}")
+        (alone,) = store.rank("ana lives where berlin", [text[:150]], rerank=f"colbert:{stanford}")
+    assert long.relevance.raw > alone.relevance.raw
+    assert "ana lives where berlin" in long.passage.text
+    assert len(long.passage.text.split()) <= 17
