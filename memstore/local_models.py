@@ -68,6 +68,14 @@ def _network_error() -> type[Exception]:
     return parent if issubclass(parent, Exception) else HfHubHTTPError
 
 
+def is_folder(name: str) -> bool:
+    """Return whether there is a folder of this name; what cannot be a path is none."""
+    try:
+        return bool(name) and Path(os.path.expanduser(name)).is_dir()
+    except OSError:  # too long for the file system
+        return False
+
+
 def first_line(error: BaseException) -> str:
     """Return what an error says in one line, or its name if it says nothing."""
     lines = str(error).strip().splitlines()

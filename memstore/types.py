@@ -131,6 +131,7 @@ class Hit:
     ones. `parts` sum to `score`; `token_matches` has one per token of the query, in its order. Both
     are empty unless the query asked to explain. `index` is the position of a document given to
     `rank`, whose memory is stored nowhere and has the id ''; None for a memory of the store.
+    `rerank_error` says why `rank` had to do without the reranker; of a query, its result says so.
     """
 
     rank: int
@@ -140,6 +141,7 @@ class Hit:
     passage: Passage
     relevance: Relevance
     index: int | None = None
+    rerank_error: str | None = None
     parts: tuple[Part, ...] = ()
     token_matches: tuple[TokenMatch, ...] = ()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from memstore.cli import output, progress
-from memstore.cli.options import json_option, timezone_option
+from memstore.cli.options import clean_up_when_terminated, json_option, timezone_option
 from memstore.times import zone
 
 
@@ -55,7 +55,10 @@ def rerankers(
     from memstore.evaluation.datasets import read_dataset
     from memstore.evaluation.machine import machine
     from memstore.evaluation.reranker_latency import NAMES, accuracies, measure, table
+    from memstore.store.opening import check_settings
 
+    clean_up_when_terminated()
+    settings = check_settings(ctx.obj["settings"])
     place = zone(timezone) if timezone else None
     data = None if dataset is None else read_dataset(dataset, timezone=place)
     names = NAMES if rerank is None else [name.strip() for name in rerank.split(",")]
@@ -63,11 +66,16 @@ def rerankers(
         found = measure(
             names,
             devices=_devices(ctx.obj["device"]),
+            settings=settings,
             random_weights=random_weights,
             rounds=rounds,
             progress=show,
         )
-        accuracy = {} if data is None else accuracies(data, found, timezone=place, progress=show)
+        accuracy = (
+            {}
+            if data is None
+            else accuracies(data, found, settings=settings, timezone=place, progress=show)
+        )
     if as_json:
         output.print_json({"machine": machine(), "rerankers": found, "ndcg@10": accuracy})
         return

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import signal
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,7 @@ import click
 
 from memstore.cli import output
 from memstore.cli.options import (
+    clean_up_when_terminated,
     encoder_option,
     json_option,
     namespace_option,
@@ -108,7 +107,7 @@ def evaluate(ctx: click.Context, /, **options: Any) -> None:
     Every reranker is measured with every profile. The first pair is what the others are compared
     with.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as by Ctrl-C: no store is left behind
+    clean_up_when_terminated()
     try:
         _evaluate(ctx, **options)
     except KeyboardInterrupt:
@@ -146,6 +145,8 @@ def _evaluate(
     arms = combined(rerankers, profiles)
     if plot is not None:
         check_plot(plot)
+        if folder is not None and folder.resolve() == plot.resolve():
+            raise click.UsageError("--output and --plot name the same path.")
     dataset = read_dataset(path, timezone=place, needs_corpus=not in_store)
     if limit_queries is not None:
         chosen = sample(dataset.questions, limit_queries, seed=how["seed"])
@@ -164,7 +165,7 @@ def _evaluate(
     else:
         for table in tables:
             output.print_table(table)
-    _say(comparison, errors)
+    _say(comparison, errors, arms[0])
     if plot is not None:
         draw(comparison, plot, title=tables[0].title)
     if errors:
@@ -210,7 +211,7 @@ def _compare(
         return compare(store, dataset.questions, opened, **how, progress=progress), errors
 
 
-def _say(comparison: Comparison, errors: Sequence[LineError]) -> None:
+def _say(comparison: Comparison, errors: Sequence[LineError], asked: Arm) -> None:
     """Say what is missing from the numbers."""
     from memstore.evaluation.known_keys import shown
 
@@ -220,6 +221,9 @@ def _say(comparison: Comparison, errors: Sequence[LineError]) -> None:
         output.note(f"… and {len(errors) - _SHOWN_ERRORS} more lines of the corpus")
     for item in comparison.left_out:
         output.note(f"left out: {item.arm}: {item.reason}")
+    first = comparison.summaries()[0].arm
+    if comparison.left_out and first != asked:
+        output.note(f"the first arm was left out: differences are to {first}")
     if comparison.unjudged:
         output.note(f"not asked: {comparison.unjudged} questions that nothing is relevant to")
     if comparison.unknown_keys:

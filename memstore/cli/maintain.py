@@ -174,9 +174,12 @@ def _encoder(name: str | None, device: str | None) -> tuple[str, str | None]:
 def _reranker(name: str, ctx: click.Context) -> tuple[str, str | None]:
     """Score two fixed pairs whose order nobody doubts."""
     from memstore.store.opening import check_settings
-    from memstore.store.rerankers import Rerankers
+    from memstore.store.rerankers import NO_RERANKER, OWN_VECTORS, Rerankers, check_rerank
 
+    if name in (NO_RERANKER, OWN_VECTORS):
+        return "nothing to load", None
     try:
+        check_rerank(name)
         settings = check_settings(ctx.obj["settings"])
         reranker = Rerankers(ctx.obj["device"] or "auto", settings).open(name)
         texts = ["Ana lives in Lisbon, near the river.", "The invoice was paid twice in March."]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -110,6 +112,11 @@ def on_rerank_error_option(function: F) -> F:
         show_default=True,
         help="skip: go on without a reranker that fails.",
     )(function)
+
+
+def clean_up_when_terminated() -> None:
+    """End by SIGTERM as by Ctrl-C: no temporary store or model is left behind."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def setting(written: str) -> tuple[str, Any]:

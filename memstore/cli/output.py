@@ -7,7 +7,7 @@ import dataclasses
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -110,11 +110,11 @@ def print_result(result: QueryResult, *, explain: bool) -> None:
         note(f"note: {flag.replace('_', ' ')}{because}")
 
 
-def print_ranked(hits: Iterable[Hit]) -> None:
-    """Print documents that are not stored as a table."""
+def print_ranked(hits: Iterable[Hit], lines: Sequence[int]) -> None:
+    """Print documents that are not stored as a table, by their keys or the lines they stand in."""
     table = _table("#", "score", "document", "memory")
     for hit in hits:
-        place = hit.memory.key or str(hit.index)
+        place = hit.memory.key or f"line {lines[hit.index or 0]}"
         _add_row(table, str(hit.rank), f"{hit.score:.2f}", place, _shortened(hit.passage.text))
     _print_table(table, empty="Nothing to rank.")
 

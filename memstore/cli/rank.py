@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +20,8 @@ from memstore.cli.options import (
     rerank_option,
 )
 from memstore.errors import BadInput
+
+_PLACE = re.compile(r"^Document (\d+): ")
 
 
 @click.command()
@@ -48,19 +51,28 @@ def rank(
 ) -> None:
     """Rank documents that are not stored, with the store's encoder or a reranker.
 
-    Stores nothing. FILE holds one document per line, or JSON objects (.jsonl) with a text and
-    what else a memory may have.
+    Stores nothing. FILE holds one document per line, or JSON objects (.jsonl) of which text, title,
+    speaker and key (or id) are read.
     """
     jsonl = format_ == "jsonl" or (format_ is None and documents.endswith(".jsonl"))
     with _lines(documents) as lines:
         found = _objects(lines, documents) if jsonl else _texts(lines, documents)
-    hits = open_to_read(ctx).rank(text, found, **options)
+    store = open_to_read(ctx)
+    try:
+        hits = store.rank(text, list(found.values()), **options)
+    except BadInput as error:  # by its line, not by its place among those that are not blank
+        numbers = list(found)
+        raise BadInput(
+            _PLACE.sub(lambda at: f"{documents}:{numbers[int(at[1])]}: ", str(error))
+        ) from error
     if as_json:
         output.print_json(hits)
     elif as_jsonl:
         output.print_jsonl(hits)
     else:
-        output.print_ranked(hits)
+        output.print_ranked(hits, list(found))
+    if hits and hits[0].rerank_error is not None:
+        output.note(f"note: rerank skipped: {hits[0].rerank_error}")
 
 
 @contextlib.contextmanager
@@ -75,18 +87,27 @@ def _lines(source: str) -> Iterator[BinaryIO]:
         raise BadInput(f"{source} cannot be read: {error.strerror}.") from error
 
 
-def _texts(lines: BinaryIO, source: str) -> list[str]:
+def _texts(lines: BinaryIO, source: str) -> dict[int, Any]:
+    """Return the texts by the numbers of their lines."""
     try:
-        texts = [line.decode("utf-8-sig").strip() for line in lines]
+        texts = {
+            number: line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+            for number, line in enumerate(lines, start=1)
+        }
     except UnicodeDecodeError as error:
         raise BadInput(f"{source} is not UTF-8. Convert it to UTF-8.") from error
-    return [text for text in texts if text]
+    return {number: text for number, text in texts.items() if text}
 
 
-def _objects(lines: BinaryIO, source: str) -> list[Any]:
-    found = []
+def _objects(lines: BinaryIO, source: str) -> dict[int, Any]:
+    """Return what memories have by the numbers of their lines; `id` is a key, as in an ingest."""
+    found: dict[int, Any] = {}
     for number, item in json_lines(lines):
         if isinstance(item, BadInput):
             raise BadInput(f"{source}:{number}: {item}") from item
-        found.append(item)
+        if not isinstance(item, dict):
+            raise BadInput(f"{source}:{number}: a document is a JSON object with a text.")
+        read = {name: item[name] for name in ("text", "title", "speaker") if name in item}
+        key = item.get("key") if item.get("key") is not None else item.get("id")
+        found[number] = read | {"key": key if key is None else str(key)}
     return found

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memstore.errors import EncoderUnavailable
+from memstore.local_models import is_folder
 from memstore.maxsim import TokenVectors
 
 
@@ -126,6 +127,13 @@ def encoder_names() -> list[str]:
     return [*_BUILT_IN, *CHECKPOINTS]
 
 
+def is_encoder_name(name: str) -> bool:
+    """Return whether `open_encoder` may open this: loads nothing and asks no hub."""
+    base, _, folder = name.partition(":")
+    known = name in encoder_names() or (bool(folder) and base in _BUILT_IN)
+    return known or is_folder(name) or _HUB_ID.fullmatch(name) is not None
+
+
 def open_encoder(name: str, *, device: str = "auto") -> Encoder:
     """Return the encoder of this name.
 
@@ -154,10 +162,9 @@ def open_encoder(name: str, *, device: str = "auto") -> Encoder:
     if name in CHECKPOINTS:
         return _construct(_CHECKPOINT_CLASS, CHECKPOINTS[name], name=name, device=device)
     # A folder goes before a hub id of the same spelling: what is on this machine needs no network.
-    folder_named = Path(os.path.expanduser(name))
-    if name and folder_named.is_dir():
+    if is_folder(name):
         # by its whole path, which a store remembers: the next process may run elsewhere
-        path = folder_named.resolve()
+        path = Path(os.path.expanduser(name)).resolve()
         return _construct(_CHECKPOINT_CLASS, path, name=str(path), device=device)
     if _HUB_ID.fullmatch(name):
         return _construct(_CHECKPOINT_CLASS, name, name=name, device=device)

@@ -25,10 +25,11 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises:
         BadInput: `path` exists and is no empty folder, or cannot be written.
     """
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
     with writing_to(path):
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
             raise BadInput(f"{path} exists and is no empty folder. Choose another, or remove it.")
+        path = path.resolve()  # "." has no name
+        partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
         partial.mkdir(parents=True)
     try:
         yield partial
@@ -141,7 +142,13 @@ def _run_name(number: int, measured: Measured) -> str:
 def _run(comparison: Comparison, measured: Measured) -> Iterator[dict[str, Any]]:
     for question, answer in zip(comparison.questions, measured.answers, strict=True):
         hits = [
-            {"rank": hit.rank, "key": hit.key, "id": hit.id, "score": round(hit.score, 6)}
+            {
+                "rank": hit.rank,
+                # without one its id, which tells it apart from others without one
+                "key": hit.id if hit.key is None else hit.key,
+                "id": hit.id,
+                "score": round(hit.score, 6),
+            }
             for hit in answer.hits
         ]
         took = {**answer.took, "total": answer.seconds}

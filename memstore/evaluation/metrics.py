@@ -22,7 +22,10 @@ def score(keys: Sequence[str | None], grades: Mapping[str, float]) -> tuple[floa
     >>> score(["b", "a"], {"a": 2.0})
     (0.6309297535714575, 0.0, 1.0, 1.0, 0.5)
     """
-    ranked = list(dict.fromkeys(keys))
+    ranked: list[str | None] = []
+    for key in keys:
+        if key is None or key not in ranked:  # without keys, memories are not one another's copies
+            ranked.append(key)
     relevant = {key for key, grade in grades.items() if grade > 0}
     places = [place for place, key in enumerate(ranked[:DEPTH]) if key in relevant]
     recall = [len(relevant.intersection(ranked[:depth])) / len(relevant) for depth in (1, 5, 10)]

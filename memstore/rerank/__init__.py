@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
 from memstore.errors import BadInput
+from memstore.local_models import is_folder
 from memstore.settings import Settings
 from memstore.types import ScoreKind
 
@@ -117,9 +118,8 @@ def check_name(name: str) -> str | Path | None:
     if name in CROSS_ENCODERS:
         return CROSS_ENCODERS[name]
     # A folder goes before a hub id of the same spelling: what is on this machine needs no network.
-    folder = Path(os.path.expanduser(name))
-    if name and folder.is_dir():
-        return folder
+    if is_folder(name):
+        return Path(os.path.expanduser(name))
     if _HUB_ID.fullmatch(name):
         return name
     raise BadInput(

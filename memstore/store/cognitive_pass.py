@@ -97,17 +97,21 @@ class CognitivePass:
             else {}
         )
 
-    def assess(self, judged: Judged) -> Assessed:
-        """Score one list."""
+    def assess(self, judged: Judged, *, like: Assessed | None = None) -> Assessed:
+        """Score one list.
+
+        Args:
+            like: a list it is to be compared with: its profile holds, and nothing is flagged.
+        """
         ranked = judged.ranked
         columns = self._columns(ranked)
-        profile = self._request.profile
-        if judged.scorer.calibrate is None:
+        profile = self._request.profile if like is None else like.profile
+        if judged.scorer.calibrate is None and like is None:
             # raw similarities are no log-odds: adding nats to them would be a silent guess
             self.flags.append("uncalibrated")
             profile = PROFILES["semantic"]
         semantic = judged.scorer.semantic(ranked.scores)
-        degenerate = len(semantic) >= 3 and float(np.std(semantic)) < 1e-9
+        degenerate = like is None and len(semantic) >= 3 and float(np.std(semantic)) < 1e-9
         if degenerate and profile.cap > 0 and self._distinct_texts(ranked) >= 3:
             self.flags.append("semantic_degenerate")
             profile = PROFILES["semantic"]

@@ -91,6 +91,8 @@ class HitMaker:
                     continue  # a shorter one further down may still fit
                 budget -= tokens
             hits.append(self._hit(len(hits) + 1, place, loaded[row], passage))
+            if place.below is not None:
+                self.flags.append("not_reranked")
         return tuple(hits)
 
     def _places(self, lists: Sequence[Assessed]) -> list[_Place]:
@@ -99,10 +101,8 @@ class HitMaker:
         for assessed in lists:
             order = assessed.order().tolist()
             shift = 0.0
-            if above is not None and order:
-                if places:
-                    shift = places[-1].score - float(assessed.scores[order[0]])
-                self.flags.append("not_reranked")
+            if above is not None and order and places:
+                shift = places[-1].score - float(assessed.scores[order[0]])
             below = None if above is None else above.judged.scorer.name
             places += [_Place(assessed, place, shift, below) for place in order]
             above = assessed

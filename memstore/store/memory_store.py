@@ -502,7 +502,7 @@ class MemoryStore:
         """Return texts that are in no store in the order of their relevance; stores nothing.
 
         By relevance alone: neither time nor trust nor entities count. Without a reranker, scores
-        are those of a new store that holds nothing but these documents.
+        are those of a new store that holds nothing but these documents, each as often as given.
 
         Args:
             documents: texts, or what `add_many` takes. A hit's `index` is its document's place.

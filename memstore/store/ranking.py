@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -62,15 +63,17 @@ def rank(
     if not drafts:
         return []
     everything = list(range(len(drafts)))
-    first = None
+    first, why = None, choice.error
     if choice.reranker is not None:
         try:
             first = _by_reranker(opened, choice.reranker, text, drafts)
-        except FAILURES:
+        except FAILURES as error:
             if not skip:
                 raise
+            why = str(error)
     if first is None:
-        return _hits(drafts, _by_encoder(opened, text, drafts, everything), explain, now)[:limit]
+        hits = _hits(drafts, _by_encoder(opened, text, drafts, everything), explain, now)
+        return [dataclasses.replace(hit, rerank_error=why) for hit in hits[:limit]]
     scored = set(first.ranked.positions.tolist())
     others = [index for index in everything if index not in scored]
     hits = _hits(drafts, first, explain, now)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from memstore.encoders import CHECKPOINTS, DocumentText, Encoder, open_encoder
+from memstore.encoders import CHECKPOINTS, DocumentText, Encoder, is_encoder_name, open_encoder
 from memstore.errors import (
     BadInput,
     EncoderUnavailable,
@@ -69,10 +69,16 @@ def check_rerank(rerank: Any) -> str | Reranker | None:
         BadInput: it is neither, or no reranker has this name.
     """
     if isinstance(rerank, str):
-        if rerank not in (OWN_VECTORS, NO_RERANKER) and _checkpoint(rerank) is None:
+        checkpoint = _checkpoint(rerank)
+        if checkpoint is not None and not is_encoder_name(checkpoint):
+            raise BadInput(
+                f"There is no ColBERT checkpoint {checkpoint!r} to rerank with, and no folder of "
+                f"that name.\nChoose one of {', '.join(CHECKPOINTS)}, a hub id, or a folder."
+            )
+        if checkpoint is None and rerank not in (OWN_VECTORS, NO_RERANKER):
             check_name(rerank)
         return rerank
-    if rerank is None or isinstance(rerank, Reranker):
+    if rerank is None or (isinstance(rerank, Reranker) and not isinstance(rerank, type)):
         return rerank
     raise BadInput(f"rerank is {rerank!r}; give a name such as 'minilm-l6', or a Reranker.")
 

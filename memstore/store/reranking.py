@@ -59,14 +59,13 @@ def best_windows(
     if not candidates:
         return []
     documents = [candidate.document for candidate in candidates]
-    cuts = reranker.windows(query, documents)
+    cuts = _windows(reranker, query, documents)
     texts = [
         document[start:end]
         for document, spans in zip(documents, cuts, strict=True)
         for start, end in spans
     ]
-    scores = reranker.score(query, texts, progress=progress)
-    _check(reranker, scores, len(texts))
+    scores = _scores(reranker, reranker.score(query, texts, progress=progress), len(texts))
     remaining = iter(scores)
     best: list[tuple[float, Span] | None] = []
     for candidate, spans in zip(candidates, cuts, strict=True):
@@ -79,7 +78,35 @@ def best_windows(
     return best
 
 
-def _check(reranker: Reranker, scores: Sequence[float | None], documents: int) -> None:
+def _windows(reranker: Reranker, query: str, documents: Sequence[str]) -> list[list[Span]]:
+    """Return the windows of each document, checked: rerankers may be anyone's."""
+    cuts = reranker.windows(query, documents)
+    try:
+        spans = [[(int(start), int(end)) for start, end in cut] for cut in cuts]
+    except (TypeError, ValueError) as error:
+        raise RerankerUnavailable(
+            f"The reranker {reranker.name!r} returned windows that are no pairs of characters "
+            f"({error}). Return a list of (start, end) per document."
+        ) from error
+    if len(spans) != len(documents) or not all(spans):
+        raise RerankerUnavailable(
+            f"The reranker {reranker.name!r} returned windows for {sum(map(bool, spans))} of "
+            f"{len(documents)} documents. Return at least one for each, in their order."
+        )
+    return spans
+
+
+def _scores(
+    reranker: Reranker, given: Sequence[float | None], documents: int
+) -> list[float | None]:
+    """Return the scores, checked."""
+    try:
+        scores = [None if score is None else float(score) for score in given]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise RerankerUnavailable(
+            f"The reranker {reranker.name!r} returned scores that are no numbers ({error}). "
+            "Return a list with one number, or None, per document."
+        ) from error
     if len(scores) != documents:
         raise RerankerUnavailable(
             f"The reranker {reranker.name!r} returned {len(scores)} scores for {documents} "
@@ -92,6 +119,7 @@ def _check(reranker: Reranker, scores: Sequence[float | None], documents: int) -
             "numbers. Its weights are damaged, or it computes in too few digits: try "
             "rerank_dtype='float32'."
         )
+    return scores
 
 
 class SecondLook:
@@ -115,29 +143,38 @@ class SecondLook:
         self._settings = settings
         self._scorer = Scorer.of(reranker)
 
-    def judge(self, text: str, retrieved: Judged) -> list[Judged]:
-        """Return the best candidates as the reranker scores them; then, as they were, the rest."""
+    def judge(
+        self, text: str, retrieved: Judged, invalid: Judged | None
+    ) -> tuple[Judged, Judged, Judged | None]:
+        """Return the best candidates as the reranker scores them; the rest, as they were; and the
+        invalid memories as it scores them.
+
+        It is asked once: scores of one call can be compared, and a budget is one call's.
+        """
         ranked = retrieved.ranked
-        head = ranked.of(slice(self._depth))
-        candidates, passages = self._candidates(head)
-        scored = {
-            place: found
-            for place, found in enumerate(best_windows(self._reranker, text, candidates))
-            if found is not None
-        }
-        places = np.array(list(scored), dtype=np.int64)
-        scores = np.array([score for score, _ in scored.values()], dtype=np.float64)
-        windows = {
-            int(head.positions[place]): window
-            for place, (_, window) in scored.items()
-            if not window[0] <= sum(passages[place]) // 2 < window[1]
-        }
-        first = Ranked(head.positions[places], head.passage_ids[places], scores)
-        rest = np.setdiff1d(np.arange(len(ranked)), places)
-        return [
-            Judged(first, self._scorer, windows),
-            Judged(ranked.of(rest), retrieved.scorer),
-        ]
+        both = head = ranked.of(slice(self._depth))
+        if invalid is not None:
+            both = head.followed_by(invalid.ranked)
+        candidates, passages = self._candidates(both)
+        found = best_windows(self._reranker, text, candidates)
+
+        def scored(places: range) -> tuple[list[int], Judged]:
+            kept = {place: one for place in places if (one := found[place]) is not None}
+            chosen = both.of(np.array(list(kept), dtype=np.int64))
+            scores = np.array([score for score, _ in kept.values()], dtype=np.float64)
+            windows = {
+                int(both.positions[place]): window
+                for place, (_, window) in kept.items()
+                if not window[0] <= sum(passages[place]) // 2 < window[1]
+            }
+            ranked = Ranked(chosen.positions, chosen.passage_ids, scores)
+            return list(kept), Judged(ranked, self._scorer, windows)
+
+        places, first = scored(range(len(head)))
+        others = Judged(ranked.of(np.setdiff1d(np.arange(len(ranked)), places)), retrieved.scorer)
+        if invalid is None:
+            return first, others, None
+        return first, others, scored(range(len(head), len(both)))[1]
 
     def _candidates(self, ranked: Ranked) -> tuple[list[Candidate], list[Span]]:
         """Return what the reranker reads of each memory, and the passage that retrieval found."""

@@ -103,6 +103,7 @@ class _Search:
         self._view = view
         self._request = request
         self._choice = choice
+        self._failed: str | None = None  # the first failure of the reranker: it is not asked again
         self._namespaces = list(memories.namespaces_under(connection, request.namespace))
         self._space = view.space(self._namespaces, request.known_at)
         self._matching = _filtered(connection, view, self._namespaces, request)
@@ -157,7 +158,10 @@ class _Search:
         invalid: Judged | None = None
         if request.explain:
             allowed = self._view.allow(self._space, self._matching & ~self._valid)
-            invalid = Judged(retrieval.best(allowed, request.limit), judged.scorer)
+            depth = request.limit
+            if self._choice.reranker is not None:
+                depth = max(depth, self._reranked)  # it may like best what retrieval found last
+            invalid = Judged(retrieval.best(allowed, depth), judged.scorer)
         began = time.perf_counter()
         lists, removed, error = self._look_again(text, retrieval, judged, invalid)
         if self._choice.name is not None:
@@ -179,7 +183,7 @@ class _Search:
         hits = maker.hits(assessed)
         suppressed: tuple[Suppressed, ...] = ()
         if removed is not None:
-            suppressed = maker.suppressed(pass_.assess(removed), hits)
+            suppressed = maker.suppressed(pass_.assess(removed, like=assessed[0]), hits)
         took["score"] = time.perf_counter() - began
         flags = [*pass_.flags, *maker.flags]
         if any(begins_later(self._view, one.ranked, request.moment) for one in lists):
@@ -205,16 +209,16 @@ class _Search:
     def _look_again(
         self, text: str, retrieval: Retrieval, judged: Judged, invalid: Judged | None
     ) -> tuple[list[Judged], Judged | None, str | None]:
-        """Return the lists to take hits from, the invalid memories in the order of the first one's
-        scorer, and why the reranker was skipped.
+        """Return the lists to take hits from, the invalid memories as the first one's scorer sees
+        them, and why the reranker was skipped.
         """
         choice = self._choice
         if choice.own_vectors:
             head = retrieval.exact(judged.ranked.of(slice(self._reranked)))
             rest = judged.ranked.of(slice(self._reranked, None))
             return [Judged(head.followed_by(rest), judged.scorer)], invalid, None
-        if choice.reranker is None:
-            return [judged], invalid, choice.error
+        if choice.reranker is None or self._failed is not None:
+            return [judged], invalid, choice.error or self._failed
         second = SecondLook(
             choice.reranker,
             depth=self._reranked,
@@ -224,15 +228,15 @@ class _Search:
             settings=self._opened.settings,
         )
         try:
-            scored, rest_of_it = second.judge(text, judged)
-            if invalid is not None:
-                invalid = second.judge(text, invalid)[0]
+            scored, others, hidden = second.judge(text, judged, invalid)
         except FAILURES as error:
             if not self._request.skip_rerank_errors:
                 raise
-            return [judged], invalid, str(error)
-        enough = len(scored.ranked) >= self._request.limit
-        return [scored] if enough else [scored, rest_of_it], invalid, None
+            self._failed = str(error)
+            return [judged], invalid, self._failed
+        if len(scored.ranked) >= self._request.limit or not len(others.ranked):
+            return [scored], hidden, None
+        return [scored, others], hidden if len(scored.ranked) else invalid, None
 
     def _stored_vectors(self, passage_id: int) -> TokenVectors | None:
         """Return a passage's vectors, wherever they lie."""

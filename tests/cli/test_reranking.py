@@ -80,7 +80,10 @@ def test_lines_are_ranked_without_being_stored(shell, source):
 
 
 def test_objects_are_ranked_and_shown_by_their_keys(shell):
-    lines = [{"text": "Tea at five.", "key": "tea"}, {"text": "No parking.", "key": "park"}]
+    lines = [
+        {"text": "Tea at five.", "id": "tea", "timestamp": "2023-01-01T00:00:00", "scope": "c1"},
+        {"text": "No parking.", "key": "park"},
+    ]
     (shell.folder / "t.jsonl").write_text("\n".join(map(json.dumps, lines)))
     done = shell.run("rank", "tea", "t.jsonl", "-k", "1")
     assert "tea" in done.stdout
@@ -93,7 +96,9 @@ def test_objects_are_ranked_and_shown_by_their_keys(shell):
     ("content", "name", "said"),
     [
         (b'{"text": "a"}\n{"text": \n', "t.jsonl", "t.jsonl:2: not a JSON object"),
-        (b'{"text": "a"}\n{"txet": "b"}\n', "t.jsonl", "Document 1: Unknown field 'txet'"),
+        (b'{"text": "a"}\n\n{"txet": "b"}\n', "t.jsonl", "t.jsonl:3: A memory needs a text"),
+        (b'{"text": "a"}\n[1]\n', "t.jsonl", "t.jsonl:2: a document is a JSON object"),
+        (b"tea\r\n\r\n\x00x\r\n", "t.txt", "t.txt:3: text"),
         (b"caf\xe9\n", "t.txt", "t.txt is not UTF-8"),
     ],
 )
@@ -104,6 +109,15 @@ def test_what_cannot_be_ranked_is_said_with_its_place(shell, content, name, said
     assert said in done.stderr
     missing = shell.run("rank", "tea", "nowhere.txt")
     assert "nowhere.txt cannot be read" in missing.stderr
+
+
+def test_ranking_without_the_reranker_says_why(shell):
+    (shell.folder / "t.txt").write_text("\nTea at five.\n")
+    options = ("--rerank", "minilm-l6", "--on-rerank-error", "skip")
+    done = shell.run("rank", "tea", "t.txt", *options)
+    assert done.returncode == 0
+    assert "line 2" in done.stdout
+    assert "note: rerank skipped: The reranker" in done.stderr
 
 
 def test_settings_are_given_by_name(shell):
@@ -120,6 +134,7 @@ def test_settings_are_given_by_name(shell):
 def test_the_doctor_tries_a_reranker(shell):
     healthy = shell.json("doctor", "--rerank", "colbert:minilm")
     assert "for an answer" in healthy["reranker colbert:minilm"]
+    assert shell.json("doctor", "--rerank", "colbert")["reranker colbert"] == "nothing to load"
     sick = shell.run("doctor", "--rerank", "minilm-l6")
     assert sick.returncode == 1
     assert "Problem: The reranker" in sick.stderr

@@ -208,6 +208,30 @@ def test_lines_of_the_corpus_that_cannot_be_read_are_named_and_the_rest_is_measu
     assert f"Error: {dataset}/corpus.jsonl:10: not a JSON object" in done.stderr
 
 
+@pytest.mark.parametrize("folder", [".", "/", "out/sub/.."])
+def test_a_folder_of_any_spelling_is_written_to_or_refused(command, dataset, tmp_path, folder):
+    done = command("eval", dataset, "--encoder", "hashed", "--output", folder)
+    assert "Traceback" not in done.stderr
+    if folder.startswith("out"):
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "out" / "summary.json").exists()
+    else:
+        assert done.returncode == 1
+        assert done.stderr.startswith("Error: ")
+
+
+def test_a_plot_cannot_have_the_place_of_the_results(command, dataset):
+    done = command("eval", dataset, "--output", "a.svg", "--plot", "./a.svg")
+    assert done.returncode == 2
+    assert "the same path" in done.stderr
+
+
+def test_the_new_baseline_is_named_when_the_first_arm_is_left_out(command, dataset):
+    names = ("--rerank", "minilm-l6,none", "--on-rerank-error", "skip")
+    done = command("eval", dataset, "--encoder", "hashed", *names)
+    assert "the first arm was left out: differences are to none balanced" in done.stderr
+
+
 def test_results_are_never_overwritten(command, dataset, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")

@@ -148,3 +148,10 @@ def test_the_command_line_asks_the_service(tmp_path, service, named):
     assert wrong.stderr.startswith("Error: ")
     assert "status 401" in wrong.stderr
     assert "Traceback" not in wrong.stderr
+
+
+def test_the_budget_is_of_a_whole_query_explained_or_not(filled, service, named):
+    filled.add("Peanuts of last year", valid_to="2020-01-01T00:00:00Z")
+    filled.query("peanuts", rerank=named[0], explain=True)
+    assert len(service.log) == 1
+    assert "Peanuts of last year" in service.log[0].body["documents"]

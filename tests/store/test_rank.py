@@ -118,3 +118,5 @@ def test_skipping_ranks_by_the_encoder_and_every_hit_says_so(store):
         store.rank("tea", TEXTS, **options)
     ranked = store.rank("tea", TEXTS, on_rerank_error="skip", **options)
     assert {hit.relevance.scorer for hit in ranked} == {"hashed"}
+    assert all("Hugging Face" in (hit.rerank_error or "") for hit in ranked)
+    assert store.rank("tea", TEXTS)[0].rerank_error is None

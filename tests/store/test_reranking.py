@@ -264,10 +264,86 @@ def test_of_a_very_long_text_only_the_surroundings_of_the_passage_are_read(tmp_p
         assert "zebra eats a pear" in read
 
 
+def test_a_passage_that_the_best_window_holds_stays(store):
+    text = f"{long_text(20)} The zebra eats a pear. {long_text(20)}"
+    store.add(text)
+    found = store.query("zebra pear", profile="semantic").hits[0].passage
+    (hit,) = store.query("zebra pear", rerank=Shared(room=len(text) - 40)).hits
+    assert hit.passage == found
+    assert len(hit.passage.text) < len(text) - 40
+
+
+def test_a_windows_passage_is_in_its_place_behind_a_title(store):
+    text = f"{long_text(100)} A pear, it eats."
+    store.add(text, title="A book about nothing")
+    words = Shared(room=100)
+    words.score = lambda query, texts, **_: [float("pear" in one) for one in texts]  # type: ignore[method-assign]
+    (hit,) = store.query("nothing", rerank=words).hits
+    assert hit.passage.text == text[hit.passage.start : hit.passage.end]
+    assert hit.passage.end == len(text)
+    assert hit.passage.text.endswith("A pear, it eats.")
+
+
+def test_what_follows_the_reranked_is_lower_whatever_the_scales(tmp_path):
+    with MemoryStore.open(tmp_path / "a.mem", encoder="minilm") as store:
+        store.add_many([f"Ana saw {place} from the train" for place in PLACES])
+        low = Shared(scale=lambda count: count - 20.0)
+        result = store.query("Ana in Porto", rerank=low, rerank_depth=2, explain=True)
+    scores = [hit.score for hit in result.hits]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[2] == scores[1]
+    assert [hit.probability is None for hit in result.hits] == [False] * 2 + [True] * 6
+    for hit in result.hits:
+        assert sum(part.nats for part in hit.parts) == pytest.approx(hit.score, abs=1e-9)
+
+
+def test_nothing_is_flagged_as_not_reranked_that_is_not_shown(filled):
+    high = Shared(scale=lambda count: 5.0 + count)
+    result = filled.query("tomar", rerank=high, rerank_depth=3, min_score=6.0, profile="semantic")
+    assert keys(result) == ["tomar"]
+    assert "not_reranked" not in result.flags
+
+
+def test_more_can_be_read_than_the_cognitive_pass_usually_sees(tmp_path):
+    settings = {"candidates": 3}
+    with MemoryStore.open(tmp_path / "a.mem", encoder="hashed", settings=settings) as store:
+        store.add_many([f"{place} by train" for place in PLACES])
+        words = Shared()
+        store.query("train", limit=1, rerank=words, rerank_depth=7)
+        assert len(words.seen) == 7
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_score_that_is_no_number_is_an_error_that_names_the_reranker(filled, bad):
     with pytest.raises(RerankerUnavailable, match=r"8 of 8 scores .*'shared-words'.*not finite"):
         filled.query("tomar", rerank=Shared(scale=lambda _: bad))
+
+
+BROKEN = [
+    ({"score": lambda *_, **__: None}, "no numbers"),
+    ({"score": lambda query, texts, **_: ["high"] * len(texts)}, "no numbers"),
+    ({"score": lambda query, texts, **_: [10**400] * len(texts)}, "no numbers"),
+    ({"score": lambda query, texts, **_: [[1.0, 2.0]] * len(texts)}, "no numbers"),
+    ({"windows": lambda query, texts: [[(0, 3)]]}, "windows for 1 of 8 documents"),
+    ({"windows": lambda query, texts: [[]] * len(texts)}, "windows for 0 of 8 documents"),
+    ({"windows": lambda query, texts: [3] * len(texts)}, "no pairs"),
+    ({"windows": lambda query, texts: None}, "no pairs"),
+]
+
+
+@pytest.mark.parametrize(("methods", "said"), BROKEN)
+def test_an_object_that_breaks_the_contract_is_told_so(filled, methods, said):
+    words = Shared()
+    for name, method in methods.items():
+        setattr(words, name, method)
+    with pytest.raises(RerankerUnavailable, match=f"'shared-words'.*{said}"):
+        filled.query("tomar", rerank=words)
+
+
+def test_scores_may_be_of_any_kind_of_number(filled):
+    words = Shared()
+    words.score = lambda query, texts, **_: np.arange(len(texts), dtype=np.float32)  # type: ignore[method-assign]
+    assert filled.query("tomar", rerank=words, profile="semantic").hits[0].score == 7.0
 
 
 def test_a_missing_score_is_an_error(filled):
@@ -297,12 +373,33 @@ def test_skipping_gives_the_order_of_retrieval_and_says_so(filled, rerank):
     assert result.rerank_error
 
 
-def test_a_wrong_name_is_never_skipped(filled):
-    with pytest.raises(BadInput, match=r"no reranker 'minilm-16'.*\n.*minilm-l6"):
-        filled.query("tomar", rerank="minilm-16", on_rerank_error="skip")
+def test_a_failure_is_waited_for_once_in_a_call(filled):
+    asked = []
+
+    def fail(query: str, texts: Sequence[str], **_: object) -> list[float | None]:
+        asked.append(query)
+        raise ServiceError("The service is closed.")
+
+    words = Shared()
+    words.score = fail  # type: ignore[method-assign]
+    results = filled.query_many(["tomar", "porto", "faro"], rerank=words, on_rerank_error="skip")
+    assert asked == ["tomar"]
+    assert [result.rerank_error for result in results] == ["The service is closed."] * 3
 
 
-@pytest.mark.parametrize("rerank", [7, True, ["minilm-l6"], object(), "", "colbert:"])
+@pytest.mark.parametrize("name", ["minilm-16", "m" * 300])
+def test_a_wrong_name_is_never_skipped(filled, name):
+    with pytest.raises(BadInput, match=rf"no reranker '{name}'.*\n.*minilm-l6"):
+        filled.query("tomar", rerank=name, on_rerank_error="skip")
+
+
+@pytest.mark.parametrize("name", ["nope", "c" * 300])
+def test_a_wrong_name_of_a_checkpoint_is_never_skipped(filled, name):
+    with pytest.raises(BadInput, match=rf"no ColBERT checkpoint '{name}'.*\n.*colbertv2"):
+        filled.query("tomar", rerank=f"colbert:{name}", on_rerank_error="skip")
+
+
+@pytest.mark.parametrize("rerank", [7, True, ["minilm-l6"], object(), Shared, "", "colbert:"])
 def test_what_is_no_reranker_is_refused(filled, rerank):
     with pytest.raises(BadInput, match="rerank"):
         filled.query("tomar", rerank=rerank)
@@ -350,6 +447,45 @@ def test_what_validity_hides_is_judged_by_the_same_reranker(store):
     assert [hit.score for hit in result.hits] == [2.0]
     (hidden,) = result.suppressed
     assert hidden.score == 3.0
+
+
+def test_what_validity_hides_is_judged_as_deep_as_what_it_does_not(store):
+    for number in range(4):
+        text = f"tea number {number}" + " and more" * number
+        store.add(text, key=f"old-{number}", valid_to="2020-01-01T00:00:00Z")
+    store.add("tea is valid")
+    for number in range(4):
+        best = Shared()
+        best.score = lambda query, texts, **_: [  # type: ignore[method-assign]
+            9.0 if f"number {number}" in one else 0.0  # noqa: B023  called in this round
+            for one in texts
+        ]
+        result = store.query("tea", limit=1, rerank=best, explain=True, profile="semantic")
+        assert [item.memory.key for item in result.suppressed] == [f"old-{number}"]
+
+
+def test_explaining_changes_neither_flags_nor_hits(store):
+    store.add("Ana lives in Lisbon", occurred_at="2025-01-01T00:00:00Z")
+    store.add("Ana likes tea", occurred_at="2026-01-01T00:00:00Z")
+    for year in (2018, 2019, 2020):
+        store.add(f"gone in {year}", valid_to=f"{year}-06-01T00:00:00Z")
+    asked = {"rerank": Shared(), "profile": "recent", "now": "2026-02-01T00:00:00Z"}
+    plain = store.query("Ana lives", **asked)
+    explained = store.query("Ana lives", explain=True, **asked)
+    assert explained.flags == plain.flags == ()
+    assert [hit.score for hit in explained.hits] == [hit.score for hit in plain.hits]
+
+
+def test_an_explained_query_asks_the_reranker_once(store):
+    store.add("tea now")
+    store.add("tea then", valid_to="2020-01-01T00:00:00Z")
+    calls = []
+    words = Shared()
+    score = words.score
+    words.score = lambda *a, **k: calls.append(1) or score(*a, **k)  # type: ignore[method-assign]
+    store.query("tea", rerank=words, explain=True)
+    assert calls == [1]
+    assert sorted(words.seen) == ["tea now", "tea then"]
 
 
 def test_progress_counts_the_queries(filled):
