@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from memstore.cli import output
+from memstore.cli import output, progress
 from memstore.cli.lines import json_lines, standard_input
 from memstore.cli.options import (
     json_option,
@@ -59,7 +59,8 @@ def rank(
         found = _objects(lines, documents) if jsonl else _texts(lines, documents)
     store = open_to_read(ctx)
     try:
-        hits = store.rank(text, list(found.values()), **options)
+        with progress.counting("texts read") as told:
+            hits = store.rank(text, list(found.values()), progress=told, **options)
     except BadInput as error:  # by its line, not by its place among those that are not blank
         numbers = list(found)
         raise BadInput(

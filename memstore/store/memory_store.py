@@ -498,6 +498,7 @@ class MemoryStore:
         on_rerank_error: OnRerankError = "raise",
         limit: int | None = None,
         explain: bool = False,
+        progress: Callable[[int], None] | None = None,
     ) -> list[Hit]:
         """Return texts that are in no store in the order of their relevance; stores nothing.
 
@@ -508,6 +509,8 @@ class MemoryStore:
             documents: texts, or what `add_many` takes. A hit's `index` is its document's place.
             rerank: as for `query`; `colbert` and `none` both mean the store's encoder.
             limit: most hits; by default all documents.
+            progress: called with how many texts a reranker has read since the last call: documents,
+                or windows of long ones.
 
         Raises:
             BadInput, RerankerUnavailable, ServiceError, MissingExtra: as for `query`.
@@ -527,6 +530,7 @@ class MemoryStore:
             limit=limit,
             explain=explain,
             now=microseconds_now(),
+            progress=progress,
         )
 
     def reranker(self, name: str) -> Reranker | None:

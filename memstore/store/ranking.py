@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -53,6 +53,7 @@ def rank(
     limit: int | None,
     explain: bool,
     now: int,
+    progress: Callable[[int], None] | None = None,
 ) -> list[Hit]:
     """Return the documents, best first; what a reranker gave no score follows in the encoder's
     order.
@@ -66,7 +67,7 @@ def rank(
     first, why = None, choice.error
     if choice.reranker is not None:
         try:
-            first = _by_reranker(opened, choice.reranker, text, drafts)
+            first = _by_reranker(opened, choice.reranker, text, drafts, progress)
         except FAILURES as error:
             if not skip:
                 raise
@@ -132,13 +133,17 @@ def _view(dim: int, passages: Sequence[tuple[int, PassageVectors]], documents: i
 
 
 def _by_reranker(
-    opened: OpenStore, reranker: Reranker, text: str, drafts: Sequence[Draft]
+    opened: OpenStore,
+    reranker: Reranker,
+    text: str,
+    drafts: Sequence[Draft],
+    progress: Callable[[int], None] | None,
 ) -> Judged:
     candidates = []
     for one in drafts:
         heading = "" if one.title is None else passage_heading(opened.encoder, one.title)
         candidates.append(Candidate(heading, one.text, 0, len(one.text)))
-    found = best_windows(reranker, text, candidates)
+    found = best_windows(reranker, text, candidates, progress=progress)
     scores = {index: one for index, one in enumerate(found) if one is not None}
     order = sorted(scores, key=lambda index: (-scores[index][0], index))
     return Judged(

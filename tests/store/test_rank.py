@@ -112,6 +112,13 @@ def test_another_model_ranks_when_it_is_named(store):
     assert {hit.relevance.scorer for hit in ranked} == {"colbert:minilm"}
 
 
+def test_progress_counts_what_the_reranker_has_read(store):
+    done = []
+    long = "nothing at all " * 300
+    store.rank("tea", [*TEXTS, long], rerank="colbert:minilm", progress=done.append)
+    assert sum(done) > len(TEXTS) + 1  # the long one in several windows
+
+
 def test_skipping_ranks_by_the_encoder_and_every_hit_says_so(store):
     options = {"rerank": "no-such-owner/no-such-model"}
     with pytest.raises(RerankerUnavailable, match="no-such-owner/no-such-model"):
