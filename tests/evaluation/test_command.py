@@ -255,6 +255,8 @@ def test_an_interrupted_run_leaves_nothing_behind(dataset, tmp_path, temporary, 
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        # a shell that starts the tests in the background lets them ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     while running.poll() is None and not list(temporary.glob("memstore-eval-*/eval.mem/*")):
         time.sleep(0.02)
