@@ -29,12 +29,16 @@ def interval(
     count = len(differences)
     if count < LEAST_QUESTIONS:
         return None
-    random = np.random.default_rng(seed)
-    means = np.empty(resamples)
-    step = max(1, _MOST_DRAWN // count)
-    for start in range(0, resamples, step):
-        size = min(step, resamples - start)
-        drawn = random.integers(count, size=(size, count))
-        means[start : start + size] = differences[drawn].mean(axis=1)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    from scipy import stats  # half a second that only a comparison pays
+
+    found = stats.bootstrap(
+        (differences,),
+        np.mean,
+        n_resamples=resamples,
+        batch=max(1, _MOST_DRAWN // count),
+        vectorized=True,
+        confidence_level=LEVEL,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(found.low), float(found.high)
