@@ -47,7 +47,9 @@ def _line(hit: Hit) -> str:
 
 
 def _element(hit: Hit) -> str:
-    attributes = {"rank": str(hit.rank), "id": hit.memory.id, "time": _when(hit)}
+    attributes = {"rank": str(hit.rank), "id": hit.memory.id}
+    if _when(hit):
+        attributes["time"] = _when(hit)
     if hit.memory.source:
         attributes["source"] = hit.memory.source
     if hit.memory.title:
@@ -61,4 +63,7 @@ def _xml(text: str) -> str:
 
 
 def _when(hit: Hit) -> str:
-    return iso(hit.memory.occurred_at or hit.memory.recorded_at)
+    """Return when it happened, as precisely as is known; empty if nobody knows."""
+    written = iso(hit.memory.occurred_at or hit.memory.recorded_at)
+    lengths = {"year": 4, "month": 7, "day": 10, "unknown": 0}
+    return written[: lengths.get(hit.memory.precision, len(written))]

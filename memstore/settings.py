@@ -77,6 +77,17 @@ class Settings:
     service_retries: int = 3
     """Further attempts after a hosted service was busy, failing or unreachable."""
 
+    log_pages: bool = False
+    """Whether queries log what they showed (ids and numbers, no text): what `learn` learns from."""
+
+    spreading: float = 0.0
+    """Share of a query's entity, 0 to 1, that a memory covers which mentions its strongest
+    neighbour instead (0.5 is usual). It added nothing where it was measured, so it is off."""
+
+    proposals: int = 3
+    """Most memories that `add` returns with a new one because it may repeat or replace them; 0
+    looks for none, and saves a search of its namespace."""
+
     threads: int = 2
     """Queries of one `query_many` that are searched at the same time; results are the same."""
 

@@ -13,6 +13,9 @@ Metadata = Mapping[str, Any]
 Filter = Mapping[str, Any]
 When = datetime | str
 ScoreKind = Literal["maxsim", "logit", "prob01"]
+TimePrecision = Literal["instant", "day", "month", "year", "unknown"]
+Temporal = Literal["auto", "current", "historical", "none"]
+Status = Literal["current", "ended", "upcoming"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,7 @@ class NewMemory:
     key: str | None = None
     session: str | None = None
     title: str | None = None
+    kind: str | None = None
     speaker: str | None = None
     occurred_at: When | None = None
     valid_from: When | None = None
@@ -40,11 +44,31 @@ class NewMemory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A stored memory that a new one may repeat or replace. Nothing was changed: say so yourself.
+
+    `relation` is `near_duplicate` (both say nearly the same: `forget` one of them, or `reinforce`
+    the old one) or `supersession` (the same things are spoken of: `supersede` the old one if it
+    holds no more). `similarity` is the mean over the new memory's tokens of their best match in the
+    old one, at most 1; `shared` are the entities that both are about.
+    """
+
+    relation: Literal["near_duplicate", "supersession"]
+    memory: Memory
+    similarity: float
+    shared: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """A stored memory.
 
-    `id` is a ULID, stable for life. Times are aware UTC. `confidence` is 0 to 10, where 5 means
-    that nothing is known. `valid_from` and `valid_to` bound a half-open interval.
+    `id` is a ULID, stable for life. Times are aware UTC. `occurred_at` is the beginning of the day,
+    month or year that `precision` names; with the precision `unknown` it is None. `valid_from` and
+    `valid_to` bound a half-open interval. `confidence` is 0 to 10, where 5 means that nothing is
+    known: ten times the mean of the Beta distribution of `alpha` and `beta`, which `confirm` and
+    `contradict` feed. `uses` counts `reinforce`. `retracted_at` is when it was said to have never
+    been true. `proposals` is filled by `add` alone.
     """
 
     id: str
@@ -64,6 +88,22 @@ class Memory:
     confidence: float
     importance: float
     entities: tuple[str, ...]
+    kind: str | None = None
+    precision: TimePrecision = "instant"
+    retracted_at: datetime | None = None
+    alpha: float = 1.0
+    beta: float = 1.0
+    uses: int = 0
+    proposals: tuple[Proposal, ...] = ()
+
+    @property
+    def confidence_interval(self) -> tuple[float, float]:
+        """Between these lies the confidence with 90 % probability: 5.0 without evidence and 5.0
+        after twenty votes each way differ here.
+        """
+        from scipy.special import betaincinv  # a tenth of a second that few readers of it pay
+
+        return tuple(10.0 * float(betaincinv(self.alpha, self.beta, q)) for q in (0.05, 0.95))  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,14 +164,48 @@ class Relevance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """How a hit came to its place, beside its parts.
+
+    `semantic_rank` is its rank among all candidates by relevance alone, from 1 on. `uncapped` is
+    what the components would add together, in nats, `scale` the share of it that the profile's
+    `cap` leaves: the components' parts sum to `adjustment`. `flags` are those of the result that
+    are about this hit.
+    """
+
+    semantic_rank: int
+    adjustment: float
+    uncapped: float
+    cap: float
+    scale: float
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemporalCue:
+    """What the query said of time, and what came of it.
+
+    `kind` is `current` or `historical`, `cue` the words that said so. `suggested_as_of` is the
+    instant that a date in the query points to: nothing was done with it, ask again with `as_of` if
+    that is meant.
+    """
+
+    kind: Literal["current", "historical"]
+    cue: str
+    suggested_as_of: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
     """One answer. `score` is log-odds in nats when its scorer is calibrated, else the raw score.
 
     `probability` is None for a scorer that is not calibrated, and for hits below the reranked
-    ones. `parts` sum to `score`; `token_matches` has one per token of the query, in its order. Both
-    are empty unless the query asked to explain. `index` is the position of a document given to
-    `rank`, whose memory is stored nowhere and has the id ''; None for a memory of the store.
-    `rerank_error` says why `rank` had to do without the reranker; of a query, its result says so.
+    ones. `status` is `current` but for memories that `include_invalid` let in: these have
+    `ended`, or are `upcoming`. `parts` sum to `score`; `token_matches` has one per token of the
+    query, in its order. Both are empty, and `explanation` is None, unless the query asked to
+    explain. `index` is the position of a document given to `rank`, whose memory is stored
+    nowhere and has the id ''; None for a memory of the store. `rerank_error` says why `rank`
+    had to do without the reranker; of a query, its result says so.
     """
 
     rank: int
@@ -142,31 +216,45 @@ class Hit:
     relevance: Relevance
     index: int | None = None
     rerank_error: str | None = None
+    status: Status = "current"
+    explanation: Explanation | None = None
     parts: tuple[Part, ...] = ()
     token_matches: tuple[TokenMatch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suppressed:
-    """A memory that would have been among the hits, had it been valid at the time asked for."""
+    """A memory that would have been among the hits, had it been valid at the time asked for.
+
+    `current_id` is that of the memory that holds instead, at the end of the chain of those that
+    superseded it; None where nobody said which.
+    """
 
     memory: Memory
     score: float
     reason: str
+    current_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryResult:
     """The answer to one query.
 
-    `known_at` is None when everything recorded so far counts. `took` is seconds per stage.
-    `suppressed` is filled when the query asked to explain. `reranker` is the one that scored the
-    hits, None without one. `flags` name what the caller should know: `query_truncated`,
-    `uncalibrated`, `semantic_degenerate`, `clock_skew`, `not_reranked` (some hits have no score of
-    the reranker: they follow those that have one, in the order of retrieval), `rerank_skipped` (the
-    reranker failed, as `rerank_error` says: this is the order of retrieval), and
-    `token_matches_unavailable` (a hit's stored vectors are not those that the encoder makes of its
-    text now, so which tokens they stand for is unknown: such a hit has none).
+    `known_at` is None when everything recorded so far counts. `profile` is the one whose
+    weights counted (`semantic` where nothing but relevance could), `profile_version` names
+    these with their version, such as `balanced@v1`. `took` is seconds per stage. `temporal` is
+    what the query said of time, None if nothing. `exact_topk` says that scoring every memory
+    would certainly have given the same hits; False says that nobody can tell. `suppressed` is
+    filled when the query asked to explain. `reranker` is the one that scored the hits, None
+    without one. `page` names what was logged of it, for `reinforce`, `confirm` and
+    `contradict`; None unless the setting `log_pages` is on. `flags` name what the caller should
+    know: `query_truncated`, `uncalibrated`, `semantic_degenerate` (all candidates are equally
+    relevant: only that counts), `clock_skew`, `invalid_included`, `near_duplicate_guard`
+    (near-duplicates changed places), `not_reranked` (some hits have no score of the reranker:
+    they follow those that have one, in the order of retrieval), `rerank_skipped` (the reranker
+    failed, as `rerank_error` says: this is the order of retrieval), `page_not_logged`, and
+    `token_matches_unavailable` (a hit's stored vectors are not those that the encoder makes of
+    its text now, so which tokens they stand for is unknown: such a hit has none).
     """
 
     query: str
@@ -180,6 +268,10 @@ class QueryResult:
     flags: tuple[str, ...] = ()
     reranker: str | None = None
     rerank_error: str | None = None
+    profile_version: str = ""
+    page: str | None = None
+    temporal: TemporalCue | None = None
+    exact_topk: bool = False
 
     def render(self, style: RenderStyle = "text") -> str:
         """Return the hits as one string for a prompt: each as its passage, with time and source."""
@@ -208,15 +300,51 @@ class Event:
     recorded_at: datetime
     source: str | None
     details: Mapping[str, Any]
+    session: str | None = None
+    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entity:
-    """An entity and the number of live memories of the namespace that mention it."""
+    """An entity and the number of live memories of the namespace that mention it.
+
+    `aliases` are the canonical forms of other names that stand for it.
+    """
 
     name: str
     canonical: str
     label: str | None
+    memories: int
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """An entity that memories mention together with another one.
+
+    `memories` counts those that mention it, `together` those that mention both. `npmi` is
+    normalised pointwise mutual information, 0 (no more often than by chance) to 1 (never apart).
+    """
+
+    name: str
+    canonical: str
+    label: str | None
+    memories: int
+    together: int
+    npmi: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Who writes memories and votes on them, and how far it is believed, 0 to 1.
+
+    `reliability` is the trust that its memories begin with; `vote_weight` how much its word counts
+    for or against a memory.
+    """
+
+    name: str
+    reliability: float
+    vote_weight: float
     memories: int
 
 

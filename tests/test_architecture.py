@@ -16,7 +16,7 @@ PACKAGE = PROJECT / "memstore"
 
 LEAVES = {
     *("types", "errors", "settings", "maxsim", "times", "rendering"),
-    *("local_models", "surrogates"),
+    *("local_models", "surrogates", "periods"),
 }
 PARTS = {"encoders", "index", "catalog", "entities", "rerank", "scoring", "passages"}
 EDGES = {"cli", "server", "integrations"}

@@ -32,7 +32,14 @@ def test_the_python_example_runs_as_it_stands(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("page", "asserts"), [("store.md", 8), ("index.md", 3), ("rerankers.md", 8)]
+    ("page", "asserts"),
+    [
+        ("store.md", 8),
+        ("index.md", 3),
+        ("rerankers.md", 8),
+        ("calibration.md", 6),
+        ("scoring.md", 12),
+    ],
 )
 def test_a_page_with_examples_runs_from_top_to_bottom(page, asserts, tmp_path):
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")

@@ -86,17 +86,36 @@ def reading(engine: Engine, store: Path) -> Iterator[Connection]:
 
 
 @contextlib.contextmanager
-def writing(engine: Engine, store: Path) -> Iterator[Connection]:
+def writing(engine: Engine, store: Path, *, wait: float | None = None) -> Iterator[Connection]:
     """Yield a connection that holds the write lock; commit on leaving, roll back on an error.
 
+    Args:
+        wait: seconds to wait for another writer; the engine's `lock_timeout` by default.
+
     Raises:
-        StoreLocked: another process kept the lock longer than the engine's `lock_timeout`.
+        StoreLocked: another process kept the lock longer than that.
         StoreUnwritable: the disk is full, the store read-only, or I/O failed.
     """
     with named_errors(store, _NOT_STORED), engine.connect() as connection:
         exclusive = connection.execution_options(begin="BEGIN IMMEDIATE")
-        with exclusive.begin(), holding(store):
+        with _waiting(connection, wait), exclusive.begin(), holding(store):
             yield exclusive
+
+
+@contextlib.contextmanager
+def _waiting(connection: Connection, seconds: float | None) -> Iterator[None]:
+    """Wait for locks as long as given, instead of as long as the engine does."""
+    if seconds is None:
+        yield
+        return
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    (usual,) = driver.execute("PRAGMA busy_timeout").fetchone()
+    driver.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+    try:
+        yield
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {usual}")
 
 
 def rewrite(engine: Engine, store: Path, consequence: str = "") -> bool:

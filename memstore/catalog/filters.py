@@ -6,7 +6,8 @@
 All entries must hold. A bare value means `eq`; None means "not set". A comparison with something
 that is not set, or of another kind (a number against a string), is false; `ne` and `nin` are the
 opposites of `eq` and `in`, hence true there. `contains` is a substring of a string or a member of
-a list. `entity` holds when one of the memory's entities has the name or the alias.
+a list. `entity` holds when one of the memory's entities has the name, is an alias of it, or what
+it is an alias of, in the memory's namespace.
 
 `metadata.a.b` is the value of "b" in the mapping "a". Whole numbers beyond 64 bits are compared as
 floats, because SQLite knows no others.
@@ -31,18 +32,21 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    tuple_,
+    union_all,
 )
 
+from memstore.catalog.aliases import aliased_names, related_names, stands_for
 from memstore.catalog.sql import among
 from memstore.catalog.tables import (
     entity,
-    entity_alias,
     memory,
     memory_entity,
     namespace,
     source,
 )
 from memstore.errors import BadInput
+from memstore.periods import parse_period
 from memstore.times import to_microseconds
 
 OPERATORS = ("eq", "ne", "in", "nin", "gt", "gte", "lt", "lte", "exists", "contains")
@@ -178,13 +182,40 @@ class _Compiler:
                 "contains, exists."
             )
         asked = operand if operator == "in" else [operand]
-        canons = [self._canonical(_string(value, name)) for value in asked if value is not None]
-        alias = select(entity_alias.c.entity_id).where(among(entity_alias.c.alias, canons))
-        named = select(entity.c.id).where(
-            or_(among(entity.c.canon, canons), entity.c.id.in_(alias))
-        )
-        found = linked.where(memory_entity.c.entity_id.in_(named)).exists()
+        names = [_string(value, name) for value in asked if value is not None]
+        periods = [period for value in names if (period := parse_period(value)) is not None]
+        canons = [*map(self._canonical, names), *(period.canonical for period in periods)]
+        found = _mentions_one_of(canons)
         return or_(found, not_(linked.exists())) if None in asked else found
+
+
+def _mentions_one_of(canons: Sequence[str]) -> ColumnElement[bool]:
+    """Return the condition that a memory mentions one of these entities or an alias of it."""
+    # independent of the memory: SQLite finds the few that do once, and does not look at each
+    plain = select(memory_entity.c.memory_row).where(
+        memory_entity.c.entity_id.in_(
+            select(entity.c.id).where(
+                among(entity.c.canon, canons), entity.c.canon.not_in(aliased_names())
+            )
+        )
+    )
+    asked = func.json_each(json.dumps(canons)).table_valued("value")
+    meant = select(stands_for(asked.c.value, namespace.c.path)).correlate(namespace)
+    related = select(entity.c.id).where(entity.c.canon.in_(related_names(canons)))
+    places = (
+        select(namespace.c.id, entity.c.id)
+        .join_from(namespace, entity, entity.c.id.in_(related))
+        .where(stands_for(entity.c.canon, namespace.c.path).in_(meant))
+    )
+    linked = memory.alias("linked")
+    # + 0: from an entity to its memories, not through all of the namespace
+    place = tuple_(linked.c.namespace_id + 0, memory_entity.c.entity_id)
+    aliased = (
+        select(memory_entity.c.memory_row)
+        .join(linked, linked.c.row == memory_entity.c.memory_row)
+        .where(memory_entity.c.entity_id.in_(related), place.in_(places))
+    )
+    return memory.c.row.in_(union_all(plain, aliased))
 
 
 def _is_list(value: Any) -> bool:

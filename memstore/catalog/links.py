@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, delete, exists, func, insert, or_, select, union_all, update
+from sqlalchemy import (
+    Connection,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from memstore.catalog.aliases import aliased_names, aliased_places, aliases_of
 from memstore.catalog.sql import among, inserted
-from memstore.catalog.tables import (
-    entity,
-    entity_alias,
-    entity_count,
-    memory,
-    memory_entity,
-)
+from memstore.catalog.tables import entity, entity_count, memory, memory_entity
 from memstore.types import Entity
 
 
@@ -57,7 +62,7 @@ def link_entities(
                 .where(entity.c.id == known[link.canon], entity.c.label.is_(None))
                 .values(label=link.label)
             )
-        first.setdefault(known[link.canon], link)  # two aliases of one entity are one link
+        first.setdefault(known[link.canon], link)
     if first:
         connection.execute(
             insert(memory_entity),
@@ -94,14 +99,11 @@ def unlink_entities(connection: Connection, memory_row: int, namespace_id: int) 
 
 
 def _known_entities(connection: Connection, canons: Sequence[str]) -> dict[str, int]:
-    """Return canonical form → entity id of those that are stored, aliases before own names."""
+    """Return canonical form → entity id of those that are stored."""
     if not canons:
         return {}
     own = select(entity.c.canon, entity.c.id).where(among(entity.c.canon, canons))
-    aliased = select(entity_alias.c.alias, entity_alias.c.entity_id).where(
-        among(entity_alias.c.alias, canons)
-    )
-    return {row[0]: row[1] for row in connection.execute(union_all(own, aliased))}
+    return {row.canon: row.id for row in connection.execute(own)}
 
 
 def _count(
@@ -133,57 +135,66 @@ def recount(connection: Connection) -> None:
     connection.execute(insert(entity_count).from_select(columns, counted))
 
 
-def entity_ids(connection: Connection, memory_rows: Sequence[int]) -> dict[int, set[int]]:
-    """Return the entity ids of each memory."""
-    rows = connection.execute(
-        select(memory_entity.c.memory_row, memory_entity.c.entity_id).where(
-            among(memory_entity.c.memory_row, memory_rows)
-        )
-    )
-    found: dict[int, set[int]] = {}
-    for row in rows:
-        found.setdefault(row.memory_row, set()).add(row.entity_id)
-    return found
-
-
-def find_entities(
-    connection: Connection, canons: Iterable[str], namespace_ids: Sequence[int]
-) -> dict[int, tuple[str, int]]:
-    """Return entity id → (display name, live memories) of those known in the namespaces."""
-    wanted = list(canons)
-    direct = select(entity.c.id).where(among(entity.c.canon, wanted))
-    aliased = select(entity_alias.c.entity_id).where(among(entity_alias.c.alias, wanted))
-    rows = connection.execute(
-        select(entity.c.id, _spelling, func.sum(entity_count.c.memories))
-        .join(entity_count, entity_count.c.entity_id == entity.c.id)
-        .where(
-            entity.c.id.in_(direct.union(aliased)),
-            among(entity_count.c.namespace_id, namespace_ids),
-        )
-        .group_by(entity.c.id)
-    )
-    return {row[0]: (row[1], int(row[2])) for row in rows}
-
-
 def list_entities(
     connection: Connection, namespace_ids: Sequence[int], prefix: str, limit: int
 ) -> tuple[Entity, ...]:
-    """Return the namespaces' entities whose canonical form starts so, most mentioned first."""
+    """Return the namespaces' entities whose canonical form or alias starts so, most mentioned
+    first. Memories that mention an alias count for what it stands for there.
+    """
     total = func.sum(entity_count.c.memories)
     rows = connection.execute(
         select(_spelling, entity.c.canon, entity.c.label, total)
         .join(entity_count, entity_count.c.entity_id == entity.c.id)
         .where(
             among(entity_count.c.namespace_id, namespace_ids),
+            entity.c.canon.not_in(aliased_names()),
             func.substr(entity.c.canon, 1, len(prefix)) == prefix,  # LIKE would fold case
         )
         .group_by(entity.c.id)
         .order_by(total.desc(), entity.c.canon)
         .limit(limit)
-    )
-    return tuple(
+    ).all()
+    found = [
         Entity(name=row[0], canonical=row[1], label=row[2], memories=int(row[3])) for row in rows
-    )
+    ]
+    found.extend(_merged_entities(connection, namespace_ids, prefix))
+    found.sort(key=lambda item: (-item.memories, item.canonical))
+    return tuple(found[:limit])
+
+
+def _merged_entities(
+    connection: Connection, namespace_ids: Sequence[int], prefix: str
+) -> list[Entity]:
+    """Return the entities that are an alias or have one, each with its aliases' memories."""
+    places = aliased_places(namespace_ids)
+    own = places.c.own == places.c.canon
+    own_spelling = func.min(case((own, memory_entity.c.display)))
+    rows = connection.execute(
+        select(
+            places.c.canon,
+            func.coalesce(own_spelling, func.min(memory_entity.c.display)).label("display"),
+            func.min(case((own, places.c.label))).label("label"),
+            func.count(memory.c.row.distinct()).label("memories"),
+        )
+        .join(memory_entity, memory_entity.c.entity_id == places.c.id)
+        .join(memory, memory.c.row == memory_entity.c.memory_row)
+        .where(memory.c.namespace_id == places.c.namespace_id, memory.c.forgotten_at.is_(None))
+        .group_by(places.c.canon)
+    ).all()
+    if not rows:
+        return []
+    named = aliases_of(connection, [row.canon for row in rows], namespace_ids)
+    return [
+        Entity(
+            name=row.display,
+            canonical=row.canon,
+            label=row.label,
+            memories=int(row.memories),
+            aliases=named.get(row.canon, ()),
+        )
+        for row in rows
+        if any(name.startswith(prefix) for name in (row.canon, *named.get(row.canon, ())))
+    ]
 
 
 def given_names(

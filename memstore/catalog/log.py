@@ -15,7 +15,15 @@ from memstore.times import from_microseconds, to_microseconds
 from memstore.types import Event
 
 STORE = ""  # the memory_id of events about the whole store
-SEAL = "seal"  # the store's event that moves passages between segments and changes no memory
+SEAL = "seal"  # passages moved between segments
+SOURCE = "source"  # how far a source is believed
+REINFORCE, CONFIRM, CONTRADICT, IMPORTANCE = "reinforce", "confirm", "contradict", "importance"
+SUPERSEDE, RETRACT = "supersede", "retract"
+ALIAS, CALIBRATE, LEARN = "alias", "calibrate", "learn"
+# verbs that change nothing of what readers keep in memory: neither who may be found nor vectors
+SILENT = frozenset(
+    {SEAL, SOURCE, REINFORCE, CONFIRM, CONTRADICT, IMPORTANCE, ALIAS, CALIBRATE, LEARN}
+)
 
 
 def append_event(
@@ -26,7 +34,9 @@ def append_event(
     now: int,
     at: int | None = None,
     source_id: int | None = None,
+    session: str | None = None,
     payload: Mapping[str, Any] | None = None,
+    idempotency_key: str | None = None,
 ) -> int:
     """Append an event and return its number. `at` is when it took effect, by default `now`."""
     result = connection.execute(
@@ -35,9 +45,11 @@ def append_event(
             "memory_id": memory_id,
             "verb": verb,
             "source_id": source_id,
+            "session": session,
             "at": now if at is None else at,
             "recorded_at": now,
             "payload": json.dumps(payload or {}, ensure_ascii=False),
+            "idem_key": idempotency_key,
         },
     )
     return inserted(result)
@@ -48,15 +60,15 @@ def last_event(connection: Connection) -> int:
     return int(connection.scalar(select(func.max(event.c.id))) or 0)
 
 
-def changed_since(connection: Connection, event_id: int, *, but: str | None = None) -> list[str]:
-    """Return the distinct ids named by events after `event_id`, in order of first mention.
-
-    Args:
-        but: a verb whose events do not count.
+def changed_since(connection: Connection, event_id: int) -> list[str]:
+    """Return the distinct ids that readers must read anew, for events after `event_id`, in order
+    of first mention: those of all events but the SILENT ones.
     """
-    statement = select(event.c.memory_id).where(event.c.id > event_id).order_by(event.c.id)
-    if but is not None:
-        statement = statement.where(event.c.verb != but)
+    statement = (
+        select(event.c.memory_id)
+        .where(event.c.id > event_id, event.c.verb.not_in(SILENT))
+        .order_by(event.c.id)
+    )
     return list(dict.fromkeys(connection.scalars(statement)))
 
 
@@ -94,6 +106,8 @@ def history(connection: Connection, memory_id: str) -> tuple[Event, ...]:
             recorded_at=from_microseconds(row.recorded_at),
             source=row.source_name,
             details=json.loads(row.payload),
+            session=row.session,
+            idempotency_key=row.idem_key,
         )
         for row in rows
     )

@@ -29,7 +29,10 @@ from memstore.times import from_microseconds
 from memstore.types import Memory
 
 live = memory.c.forgotten_at.is_(None)
-starts_at = func.coalesce(memory.c.valid_from, memory.c.t_ref, memory.c.recorded_at)
+# not t_ref: that a fact was confirmed later must not move when it began
+starts_at = func.coalesce(memory.c.valid_from, memory.c.occurred_at, memory.c.recorded_at)
+# nobody knows when it happened, or from when on it held
+undated = and_(memory.c.valid_from.is_(None), memory.c.t_precision == "unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,15 @@ class MemoryRow:
     valid_from: int | None
     valid_to: int | None
     half_life_s: float | None
+    prior: float | None
     alpha: float
     beta: float
     importance: float
-    t_ref: int
+    t_ref: int | None
     entities_given: bool
+    kind: str | None = None
+    t_end: int | None = None
+    t_precision: str = "instant"
     superseded_by: str | None = None
 
 
@@ -106,6 +113,35 @@ def source_id(connection: Connection, name: str | None) -> int | None:
     return int(connection.scalar(select(source.c.id).where(source.c.name == name)) or 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When a memory happened, held and was learned; UTC microseconds."""
+
+    occurred_at: int | None
+    valid_from: int | None
+    valid_to: int | None
+    observed_at: int | None
+    recorded_at: int
+    precision: str
+    starts_at: int
+
+
+def times_of(connection: Connection, row: int) -> Times:
+    """Return the times of one memory."""
+    found = connection.execute(
+        select(
+            memory.c.occurred_at,
+            memory.c.valid_from,
+            memory.c.valid_to,
+            memory.c.observed_at,
+            memory.c.recorded_at,
+            memory.c.t_precision,
+            starts_at,
+        ).where(memory.c.row == row)
+    ).one()
+    return Times(*found)
+
+
 def load(connection: Connection, condition: ColumnElement[bool]) -> dict[int, Memory]:
     """Return row number → memory for the rows that meet the condition, forgotten ones too."""
     rows = connection.execute(_memories.where(condition)).all()
@@ -134,6 +170,12 @@ def live_rows(connection: Connection, ids: Iterable[str]) -> dict[str, int]:
     return {row.id: row.row for row in rows}
 
 
+def names_of(connection: Connection, rows: Iterable[int]) -> dict[int, tuple[str, str | None]]:
+    """Return row → id and key."""
+    statement = select(memory.c.row, memory.c.id, memory.c.key).where(among(memory.c.row, rows))
+    return {row.row: (row.id, row.key) for row in connection.execute(statement)}
+
+
 def matching_rows(connection: Connection, condition: ColumnElement[bool]) -> list[int]:
     """Return the row numbers of the live memories that meet the condition, in stored order."""
     return list(
@@ -160,6 +202,7 @@ def unchanged(
     content_hash: str,
     *,
     text: str | None,
+    retracted_too: bool = True,
     holding_at: int | None = None,
     own_end: int | None = None,
 ) -> int | None:
@@ -167,6 +210,7 @@ def unchanged(
 
     Args:
         text: what its text must still be; None if a later correction of it does not matter.
+        retracted_too: whether one counts that was said to have never been true.
         holding_at: when it must not have ended yet, unless at `own_end`; None if that does not
             matter.
     """
@@ -178,7 +222,9 @@ def unchanged(
     if holding_at is not None:
         ends = memory.c.valid_to
         holds = or_(ends.is_(None), ends > holding_at, ends == own_end)
-        statement = statement.where(memory.c.expired_at.is_(None), holds)
+        statement = statement.where(holds)
+    if not retracted_too:
+        statement = statement.where(memory.c.expired_at.is_(None))
     return connection.scalar(statement.order_by(memory.c.row).limit(1))
 
 
@@ -260,14 +306,20 @@ def _memory(row: Row[Any]) -> Memory:
         title=row.title,
         text=row.text,
         metadata=_metadata(row),
+        kind=row.kind,
         source=row.source_name,
         occurred_at=time(row.occurred_at),
+        precision=row.t_precision,
         recorded_at=from_microseconds(row.recorded_at),
         valid_from=time(row.valid_from),
         valid_to=time(row.valid_to),
         superseded_by=row.superseded_by,
+        retracted_at=time(row.expired_at),
         half_life=None if row.half_life_s is None else timedelta(seconds=row.half_life_s),
         confidence=10.0 * row.alpha / (row.alpha + row.beta),
+        alpha=row.alpha,
+        beta=row.beta,
+        uses=row.use_count,
         importance=row.importance,
         entities=tuple(sorted(json.loads(row.entity_names))),
     )

@@ -18,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 
 metadata = MetaData(
     # unnamed constraints cannot be changed by a later migration
@@ -81,6 +81,8 @@ memory = Table(
     Column("forgotten_at", Integer),
     Column("superseded_by", Text),
     Column("half_life_s", Float),
+    # trust: what its writer gave it, 0 to 1; NULL: the reliability of its source
+    Column("prior", Float),
     # trust and use: caches of the event log
     Column("alpha", Float, nullable=False),
     Column("beta", Float, nullable=False),
@@ -155,11 +157,12 @@ entity = Table(
     Column("label", Text),
 )
 
-entity_alias = Table(
+entity_alias = Table(  # of a namespace and all below it
     "entity_alias",
     metadata,
+    Column("namespace_id", ForeignKey("namespace.id"), primary_key=True),
     Column("alias", Text, primary_key=True),  # canonical form
-    Column("entity_id", ForeignKey("entity.id", ondelete="CASCADE"), nullable=False),
+    Column("canon", Text, nullable=False),  # of the entity it stands for
 )
 
 memory_entity = Table(
@@ -189,11 +192,44 @@ event = Table(  # append-only: triggers refuse UPDATE
     Column("id", Integer, primary_key=True),
     Column("memory_id", Text, nullable=False, index=True),
     Column("verb", Text, nullable=False),
-    Column("source_id", ForeignKey("source.id")),
+    Column("source_id", ForeignKey("source.id"), index=True),
     Column("session", Text),
     Column("at", Integer, nullable=False),
     Column("recorded_at", Integer, nullable=False),
     Column("payload", Text, nullable=False, server_default="{}"),  # JSON object
     Column("idem_key", Text, unique=True),
     sqlite_autoincrement=True,
+)
+
+calibration = Table(  # how a scorer's scores become log-odds in this store
+    "calibration",
+    metadata,
+    Column("scorer", Text, primary_key=True),  # name, and for encoders the hash of their weights
+    Column("kind", Text, nullable=False),  # maxsim, logit or prob01
+    Column("parameters", Text, nullable=False),  # JSON
+    Column("evidence", Text, nullable=False),  # JSON: what it was fitted on, and how well it fits
+    Column("fitted_at", Integer, nullable=False),
+)
+
+weights = Table(  # learned weights of profiles; which of them count is a setting
+    "weights",
+    metadata,
+    Column("version", Integer, primary_key=True),
+    Column("profile", Text, nullable=False),
+    Column("weights", Text, nullable=False),  # JSON
+    Column("parent", ForeignKey("weights.version")),  # NULL: the shipped profile
+    Column("evidence", Text, nullable=False),  # JSON
+    Column("created_at", Integer, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+page = Table(  # what a query showed, if pages are logged: what weights are learned from
+    "page",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("query_hash", Text, nullable=False),  # SHA-256: the text itself may be purged
+    Column("session", Text),
+    Column("at", Integer, nullable=False),
+    Column("profile", Text, nullable=False),
+    Column("hits", Text, nullable=False),  # JSON: ids with their ranks and what was found of them
 )

@@ -17,8 +17,19 @@ import click
 from memstore import __version__
 from memstore.cli import output
 from memstore.cli.bench import bench
+from memstore.cli.entities import alias, entities, neighbours
 from memstore.cli.evaluate import evaluate
+from memstore.cli.feedback import (
+    confirm,
+    contradict,
+    importance,
+    reinforce,
+    retract,
+    sources,
+    supersede,
+)
 from memstore.cli.index import compact, export_index, import_index
+from memstore.cli.learn import calibrate, learn
 from memstore.cli.maintain import (
     backup,
     completion,
@@ -31,7 +42,7 @@ from memstore.cli.maintain import (
 )
 from memstore.cli.options import setting
 from memstore.cli.rank import rank
-from memstore.cli.read import entities, get, history, list_command, query
+from memstore.cli.read import get, history, list_command, query
 from memstore.cli.write import add, forget, ingest, init, update
 from memstore.errors import MemstoreError
 from memstore.settings import DEFAULT_STORE
@@ -101,7 +112,16 @@ for _command in (
     update,
     forget,
     history,
+    reinforce,
+    confirm,
+    contradict,
+    supersede,
+    retract,
+    importance,
+    sources,
     entities,
+    neighbours,
+    alias,
     stats,
     verify,
     compact,
@@ -112,6 +132,8 @@ for _command in (
     export_index,
     import_index,
     evaluate,
+    calibrate,
+    learn,
     bench,
     doctor,
     completion,

@@ -21,13 +21,14 @@ from memstore.cli.options import (
     timezone_option,
 )
 from memstore.cli.progress import steps
+from memstore.errors import BadInput
 from memstore.settings import DEFAULT_LIMIT, DEFAULT_PROFILE
 from memstore.times import from_microseconds, to_microseconds, zone
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from memstore.evaluation import Arm, Comparison, Dataset
+    from memstore.evaluation import Arm, Dataset, Plan, Report
     from memstore.types import LineError
 
 _SHOWN_ERRORS = 20
@@ -43,7 +44,13 @@ def _names(written: str) -> list[str]:
 
 
 @click.command(name="eval")
-@click.argument("path", metavar="DATASET", type=click.Path(exists=True, path_type=Path))
+@click.argument(
+    "paths",
+    metavar="DATASET…",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+)
 @click.option(
     "--rerank",
     "rerankers",
@@ -62,6 +69,32 @@ def _names(written: str) -> list[str]:
     metavar="NAME,…",
     help="The profiles to compare: semantic, balanced, recent, trusted.",
 )
+@click.option(
+    "--ablate",
+    is_flag=True,
+    help="Each profile also without each of its components, and with each of them alone.",
+)
+@click.option(
+    "--baselines",
+    is_flag=True,
+    help="Also formulas of others, and whether orders flip with the number of candidates.",
+)
+@click.option(
+    "--links",
+    type=_names,
+    default="none",
+    show_default=True,
+    metavar="NAME,…",
+    help="oracle: a store that was told what replaces what, by supersession.tsv.",
+)
+@click.option(
+    "--stress",
+    type=_names,
+    metavar="NAME,…",
+    help="Disturb copies of the store: updates, sources, random-metadata, adversarial-metadata, "
+    "no-metadata, future-leaks.",
+)
+@click.option("--calibration", is_flag=True, help="Compare probabilities with the judgements.")
 @click.option(
     "--rerank-depth", type=click.IntRange(min=1), metavar="N", help="Memories a reranker scores."
 )
@@ -94,7 +127,7 @@ def _names(written: str) -> list[str]:
 @timezone_option
 @encoder_option
 @click.option("--output", "folder", type=_FILE, metavar="FOLDER", help="Also write runs to it.")
-@click.option("--plot", type=_FILE, metavar="FILE.svg|png", help="Also draw nDCG@10 and time.")
+@click.option("--plot", type=_FILE, metavar="FILE.svg|png", help="Also draw a plot.")
 @json_option
 @click.pass_context
 def evaluate(ctx: click.Context, /, **options: Any) -> None:
@@ -102,7 +135,7 @@ def evaluate(ctx: click.Context, /, **options: Any) -> None:
 
     DATASET is a folder with corpus.jsonl, queries.jsonl and qrels.tsv: its corpus is ingested into
     a temporary store. Or it is a JSONL file of questions to the store: objects with "text" and
-    "relevant", the keys of the memories that answer it.
+    "relevant", the keys of the memories that answer it. Several are measured one after the other.
 
     Every reranker is measured with every profile. The first pair is what the others are compared
     with.
@@ -118,9 +151,14 @@ def evaluate(ctx: click.Context, /, **options: Any) -> None:
 def _evaluate(
     ctx: click.Context,
     *,
-    path: Path,
+    paths: Sequence[Path],
     rerankers: Sequence[str],
     profiles: Sequence[str],
+    ablate: bool,
+    baselines: bool,
+    links: Sequence[str],
+    stress: Sequence[str] | None,
+    calibration: bool,
     limit_queries: int | None,
     by_category: bool,
     in_store: bool,
@@ -131,59 +169,94 @@ def _evaluate(
     as_json: bool,
     **how: Any,
 ) -> None:
-    from memstore.evaluation import combined, read_dataset, sample
-    from memstore.evaluation.artefacts import document, new_folder, write
-    from memstore.evaluation.plot import check_plot, draw
-    from memstore.evaluation.tables import comparison_table
+    from memstore.evaluation import Plan, baseline_arms, combined, read_dataset, sample
+    from memstore.evaluation.artefacts import new_folder, report_document, write
+    from memstore.evaluation.plot import check_plot
+    from memstore.evaluation.tables import report_tables
 
-    in_store = in_store or path.is_file()
-    if in_store and encoder is not None:
+    if encoder is not None and (in_store or any(path.is_file() for path in paths)):
         raise click.UsageError("--encoder is that of a temporary store, and here yours is asked.")
     place = zone(timezone) if timezone else None
     if how["now"] is not None:
         how["now"] = from_microseconds(to_microseconds(how["now"], name="now", timezone=place))
-    arms = combined(rerankers, profiles)
+    arms = combined(rerankers, profiles, ablate=ablate) + (baseline_arms() if baselines else [])
+    plan = Plan(links=tuple(links), stress=tuple(stress or ()), calibration=calibration)
     if plot is not None:
         check_plot(plot)
         if folder is not None and folder.resolve() == plot.resolve():
             raise click.UsageError("--output and --plot name the same path.")
-    dataset = read_dataset(path, timezone=place, needs_corpus=not in_store)
-    if limit_queries is not None:
-        chosen = sample(dataset.questions, limit_queries, seed=how["seed"])
-        dataset = dataclasses.replace(dataset, questions=tuple(chosen))
+    datasets = [
+        read_dataset(path, timezone=place, needs_corpus=not (in_store or path.is_file()))
+        for path in paths
+    ]
+    if len({dataset.name for dataset in datasets}) < len(datasets):
+        raise click.UsageError("Two data sets have the same name.")
+    if "oracle" in plan.links and not any(dataset.pairs for dataset in datasets):
+        raise BadInput(f"{paths[0]} has no supersession.tsv, so there is nothing to link.")
+    reports, failed = [], False
     with new_folder(folder) if folder is not None else contextlib.nullcontext() as partial:
-        comparison, errors = _compare(
-            ctx, dataset, arms, in_store=in_store, encoder=encoder, timezone=place, how=how
-        )
-        summary = document(comparison, dataset=dataset.name, device=ctx.obj["device"] or "auto")
-        categories = [None, *comparison.categories] if by_category else [None]
-        tables = [comparison_table(comparison, dataset.name, name) for name in categories]
-        if partial is not None:
-            write(partial, comparison, summary, tables)
+        documents = []
+        for path, dataset in zip(paths, datasets, strict=True):
+            if limit_queries is not None:
+                chosen = sample(dataset.questions, limit_queries, seed=how["seed"])
+                dataset = dataclasses.replace(dataset, questions=tuple(chosen))
+            report, errors = _measure(
+                ctx,
+                dataset,
+                arms,
+                plan,
+                in_store=in_store or path.is_file(),
+                encoder=encoder,
+                timezone=place,
+                how=how,
+            )
+            tables = report_tables(report, by_category=by_category)
+            documents.append(report_document(report, device=ctx.obj["device"] or "auto"))
+            if partial is not None:
+                part = partial if len(datasets) == 1 else partial / dataset.name
+                part.mkdir(exist_ok=True)
+                write(part, report.comparison, documents[-1], tables)
+            if not as_json:
+                for table in tables:
+                    output.print_table(table)
+            _say(report, errors, arms[0])
+            reports.append(report)
+            failed = failed or bool(errors)
     if as_json:
-        output.print_json(summary)
-    else:
-        for table in tables:
-            output.print_table(table)
-    _say(comparison, errors, arms[0])
+        output.print_json(documents[0] if len(documents) == 1 else documents)
     if plot is not None:
-        draw(comparison, plot, title=tables[0].title)
-    if errors:
+        _draw(reports, plot)
+    if failed:
         ctx.exit(1)
 
 
-def _compare(
+def _draw(reports: Sequence[Report], path: Path) -> None:
+    """Draw what the run was about: rerankers and their time, or profiles."""
+    from memstore.evaluation.plot import draw
+    from memstore.evaluation.profile_plot import draw_profiles
+    from memstore.evaluation.tables import comparison_table
+
+    rerankers = {item.arm.reranker for report in reports for item in report.comparison.measured}
+    if len(reports) > 1 or (len(rerankers) == 1 and len(reports[0].comparison.measured) > 1):
+        draw_profiles(reports, path)
+    else:
+        comparison = reports[0].comparison
+        draw(comparison, path, title=comparison_table(comparison, reports[0].dataset).title)
+
+
+def _measure(
     ctx: click.Context,
     dataset: Dataset,
     arms: Sequence[Arm],
+    plan: Plan,
     *,
     in_store: bool,
     encoder: str | None,
     timezone: tzinfo | None,
     how: Mapping[str, Any],
-) -> tuple[Comparison, Sequence[LineError]]:
-    """Return the comparison, and the lines of the corpus that hold no memory."""
-    from memstore.evaluation import compare, ingest_corpus, open_arms, temporary_store
+) -> tuple[Report, Sequence[LineError]]:
+    """Return what came out, and the lines of the corpus that hold no memory."""
+    from memstore.evaluation import ingest_corpus, measure, open_arms, temporary_store
     from memstore.store.opening import check_settings
 
     device, settings = ctx.obj["device"], check_settings(ctx.obj["settings"])
@@ -208,13 +281,14 @@ def _compare(
                 hot_tokens=settings.hot_tokens,
                 progress=progress,
             ).errors
-        return compare(store, dataset.questions, opened, **how, progress=progress), errors
+        return measure(store, dataset, opened, plan, **how, progress=progress), errors
 
 
-def _say(comparison: Comparison, errors: Sequence[LineError], asked: Arm) -> None:
-    """Say what is missing from the numbers."""
+def _say(report: Report, errors: Sequence[LineError], asked: Arm) -> None:
+    """Say what is missing from the numbers, and what they are of."""
     from memstore.evaluation.known_keys import shown
 
+    comparison = report.comparison
     for error in errors[:_SHOWN_ERRORS]:
         output.note(f"Error: {error}")
     if len(errors) > _SHOWN_ERRORS:
@@ -224,6 +298,11 @@ def _say(comparison: Comparison, errors: Sequence[LineError], asked: Arm) -> Non
     first = comparison.summaries()[0].arm
     if comparison.left_out and first != asked:
         output.note(f"the first arm was left out: differences are to {first}")
+    if report.links is not None:
+        output.note(f"linked: {report.links} old memories, by an oracle: the data set's own word")
+    for stress in report.stressed:
+        left_out = "left out: " if stress.comparison is None else ""
+        output.note(f"{left_out}{stress.name}: {stress.note}")
     if comparison.unjudged:
         output.note(f"not asked: {comparison.unjudged} questions that nothing is relevant to")
     if comparison.unknown_keys:

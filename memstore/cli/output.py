@@ -20,13 +20,23 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from memstore.evaluation.tables import Table as NumberTable
-    from memstore.types import Entity, Event, Hit, Memory, QueryResult, TokenMatch
+    from memstore.types import (
+        Entity,
+        Event,
+        Hit,
+        Memory,
+        Neighbour,
+        QueryResult,
+        Source,
+        TokenMatch,
+    )
 
 _TEXT_WIDTH = 400  # characters of a passage in a table; --json has all of it
 _ID_WIDTH = 26
 _KEY_WIDTH = 24
 _TOKEN_WIDTH = 24  # a token is some characters, unless a text is one word of thousands
 _SHOWN_MATCHES = 5
+_BAR_WIDTH = 4  # columns on each side of a bar's middle
 _PIPED_WIDTH = 120  # columns of a table: piped output has no width of its own
 
 # what a terminal obeys instead of showing: C0 but tab and newline, DEL, C1
@@ -93,21 +103,54 @@ def print_result(result: QueryResult, *, explain: bool) -> None:
     """Print the hits of one query as a table."""
     table = _table("#", "score", "when", "memory")
     for hit in result.hits:
-        text = _shortened(hit.passage.text)
+        text = shortened(hit.passage.text)
         if hit.memory.title:
             text = f"{hit.memory.title}: {text}"
+        if hit.status != "current":
+            text = f"({hit.status}) {text}"
         if explain:
-            parts = [f"{part.nats:+.2f} {part.name}: {part.why}" for part in hit.parts]
-            if hit.token_matches:
-                parts.append(f"tokens: {_strongest(hit.token_matches)}")
-            text = "\n  ".join([text, *parts])
+            text = "\n  ".join([text, *_explained(hit)])
         _add_row(table, str(hit.rank), f"{hit.score:.2f}", _when(hit.memory), text)
     _print_table(table, empty="Nothing found.")
     for item in result.suppressed:
-        note(f"not shown: {_shortened(item.memory.text)!r} ({item.reason})")
+        note(f"not shown: {shortened(item.memory.text)!r} ({item.reason})")
+    if result.temporal is not None:
+        cue = result.temporal
+        note(f"read as {cue.kind}: {cue.cue!r}")
+        if cue.suggested_as_of is not None:
+            note(f"what held then: --as-of {iso(cue.suggested_as_of)}")
     for flag in result.flags:
         because = f": {result.rerank_error}" if flag == "rerank_skipped" else ""
         note(f"note: {flag.replace('_', ' ')}{because}")
+
+
+def _explained(hit: Hit) -> list[str]:
+    """Return what a hit's score is made of, a line each, with bars for what was added to
+    relevance.
+    """
+    cap = 0.0 if hit.explanation is None else hit.explanation.cap
+    lines = []
+    for part in hit.parts:
+        # a part of relevance may be any number; of the others the cap says how long a bar is
+        drawn = _bar(part.nats / cap if part.weight is not None and cap else 0.0)
+        lines.append(f"{part.nats:+.2f} {drawn} {part.name}: {part.why}")
+    if hit.explanation is not None and hit.explanation.semantic_rank != hit.rank:
+        lines.append(f"by relevance alone: rank {hit.explanation.semantic_rank}")
+    if hit.token_matches:
+        lines.append(f"tokens: {_strongest(hit.token_matches)}")
+    return lines
+
+
+def _bar(share: float) -> str:
+    """Draw a share from -1 to 1 in nine columns, to the left of the middle or to the right.
+
+    >>> [_bar(share) for share in (0.5, -1.0, 0.0)]
+    ['    ┃██  ', '████┃    ', '    ┃    ']
+    """
+    filled = min(round(abs(share) * _BAR_WIDTH), _BAR_WIDTH)
+    drawn = "█" * filled
+    left, right = ("", drawn) if share > 0 else (drawn, "")
+    return f"{left:>{_BAR_WIDTH}}┃{right:<{_BAR_WIDTH}}"
 
 
 def print_ranked(hits: Iterable[Hit], lines: Sequence[int]) -> None:
@@ -115,7 +158,7 @@ def print_ranked(hits: Iterable[Hit], lines: Sequence[int]) -> None:
     table = _table("#", "score", "document", "memory")
     for hit in hits:
         place = hit.memory.key or f"line {lines[hit.index or 0]}"
-        _add_row(table, str(hit.rank), f"{hit.score:.2f}", place, _shortened(hit.passage.text))
+        _add_row(table, str(hit.rank), f"{hit.score:.2f}", place, shortened(hit.passage.text))
     _print_table(table, empty="Nothing to rank.")
 
 
@@ -124,8 +167,8 @@ def _strongest(matches: Iterable[TokenMatch]) -> str:
     counted = [match for match in matches if match.weight > 0]
     counted.sort(key=lambda match: -match.weight * match.similarity)
     shown = [
-        f"{_shortened(match.query_token, _TOKEN_WIDTH)}→"
-        f"{_shortened(match.passage_token, _TOKEN_WIDTH)} {_two_digits(match.similarity)}"
+        f"{shortened(match.query_token, _TOKEN_WIDTH)}→"
+        f"{shortened(match.passage_token, _TOKEN_WIDTH)} {_two_digits(match.similarity)}"
         for match in counted[:_SHOWN_MATCHES]
     ]
     return ", ".join(shown) + (" …" if len(counted) > len(shown) else "")
@@ -144,16 +187,35 @@ def print_memories(memories: Iterable[Memory]) -> None:
     """Print memories as a table."""
     table = _table("id", "when", "key", "memory")
     for item in memories:
-        _add_row(table, item.id, _when(item), item.key or "", _shortened(item.text))
+        _add_row(table, item.id, _when(item), item.key or "", shortened(item.text))
     _print_table(table, empty="No memories.")
 
 
 def print_entities(entities: Iterable[Entity]) -> None:
     """Print entities as a table."""
-    table = _table("entity", "label", "memories")
+    table = _table("entity", "label", "memories", "aliases")
     for item in entities:
-        _add_row(table, item.name, item.label or "", str(item.memories))
+        names = ", ".join(item.aliases)
+        _add_row(table, item.name, item.label or "", str(item.memories), names)
     _print_table(table, empty="No entities.")
+
+
+def print_neighbours(neighbours: Iterable[Neighbour]) -> None:
+    """Print what is mentioned together with an entity as a table."""
+    table = _table("entity", "label", "together", "memories", "tie")
+    for item in neighbours:
+        counts = (str(item.together), str(item.memories))
+        _add_row(table, item.name, item.label or "", *counts, f"{item.npmi:.2f}")
+    _print_table(table, empty="Nothing is mentioned together with it twice.")
+
+
+def print_sources(sources: Iterable[Source]) -> None:
+    """Print sources as a table."""
+    table = _table("source", "reliability", "vote weight", "memories")
+    for item in sources:
+        numbers = (f"{item.reliability:g}", f"{item.vote_weight:g}", str(item.memories))
+        _add_row(table, item.name, *numbers)
+    _print_table(table, empty="No sources.")
 
 
 def print_events(events: Iterable[Event]) -> None:
@@ -232,10 +294,14 @@ def _add_row(table: Table, *cells: str) -> None:
     table.add_row(*(Text(harmless(cell)) for cell in cells))
 
 
-def _shortened(text: str, width: int = _TEXT_WIDTH) -> str:
+def shortened(text: str, width: int = _TEXT_WIDTH) -> str:
+    """Return a text on one line, cut to a width."""
     line = " ".join(text.split())
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
 def _when(memory: Memory) -> str:
-    return (memory.occurred_at or memory.recorded_at).strftime("%Y-%m-%d")
+    if memory.precision == "unknown":
+        return "unknown"
+    form = {"year": "%Y", "month": "%Y-%m"}.get(memory.precision, "%Y-%m-%d")
+    return (memory.occurred_at or memory.recorded_at).strftime(form)

@@ -1,4 +1,4 @@
-"""Commands that read the store: query, get, list, history, entities."""
+"""Commands that read the store: query, get, list, history."""
 
 from __future__ import annotations
 
@@ -52,6 +52,22 @@ _WINDOW = 256  # queries of a file that are encoded together
 @click.option("--as-of", metavar="TIME", help="What held then.")
 @click.option("--known-at", metavar="TIME", help="Only what was recorded by then.")
 @click.option("--now", metavar="TIME", help="The present, for ages and validity.")
+@click.option(
+    "--temporal",
+    type=click.Choice(["auto", "current", "historical", "none"]),
+    default="auto",
+    show_default=True,
+    help="What TEXT asks for, where auto reads it from words such as now or originally.",
+)
+@click.option("--include-invalid", is_flag=True, help="Let in what does not hold, 4 nats lower.")
+@click.option(
+    "--undated",
+    type=click.Choice(["keep", "drop"]),
+    default="keep",
+    show_default=True,
+    help="What happened nobody knows when.",
+)
+@click.option("--newest-wins", is_flag=True, help="Of near-duplicates, the newest comes first.")
 @click.option("--max-tokens", type=int, help="Most tokens of all passages together.")
 @click.option("--min-score", type=float, metavar="NATS")
 @click.option(
@@ -311,18 +327,3 @@ def history(ctx: click.Context, id_: str, as_json: bool) -> None:
         output.print_json(events)
     else:
         output.print_events(events)
-
-
-@click.command()
-@click.argument("prefix", default="")
-@namespace_option
-@click.option("-k", "--limit", type=int, default=100, show_default=True)
-@json_option
-@click.pass_context
-def entities(ctx: click.Context, prefix: str, namespace: str, limit: int, as_json: bool) -> None:
-    """List the people, places and things that memories mention."""
-    found = open_to_read(ctx).entities(namespace=namespace, prefix=prefix, limit=limit)
-    if as_json:
-        output.print_json(found)
-    else:
-        output.print_entities(found)

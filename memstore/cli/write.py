@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 _SHOWN_ERRORS = 20
+_KIND = "How fast it ages: task, state, episodic, event, message, fact, preference, evergreen."
 
 
 @click.command()
@@ -45,8 +46,9 @@ def init(ctx: click.Context, encoder: str | None) -> None:
 @click.option(
     "--source", "-s", "source_name", metavar="NAME", help="Of inputs that name no source."
 )
+@click.option("--kind", metavar="NAME", help=_KIND)
 @click.option("--batch-size", type=int, help="Memories per transaction.")
-@click.option("--format", "kind", type=click.Choice(["jsonl", "text", "markdown"]))
+@click.option("--format", "format_", type=click.Choice(["jsonl", "text", "markdown"]))
 @timezone_option
 @encoder_option
 @click.option("--strict", is_flag=True, help="Store nothing if anything is wrong.")
@@ -57,8 +59,9 @@ def ingest(
     sources: tuple[str, ...],
     namespace: str,
     source_name: str | None,
-    batch_size: int | None,
     kind: str | None,
+    batch_size: int | None,
+    format_: str | None,
     timezone: str | None,
     encoder: str | None,
     strict: bool,
@@ -72,7 +75,7 @@ def ingest(
     scope or namespace, session, source, speaker, confidence, valid_from, valid_to, metadata; other
     fields become metadata.
     """
-    if "-" in sources and (len(sources) > 1 or kind not in (None, "jsonl")):
+    if "-" in sources and (len(sources) > 1 or format_ not in (None, "jsonl")):
         raise click.UsageError("- is JSONL on standard input, and the only SOURCE when given.")
     stdin = StandardInput(strict=strict) if "-" in sources else None
     seen: list[IngestReport] = []
@@ -88,8 +91,9 @@ def ingest(
                 stdin or (sources[0] if len(sources) == 1 else list(sources)),
                 namespace=namespace,
                 source_name=source_name,
+                kind=kind,
                 timezone=timezone,
-                format=kind,
+                format=format_,
                 batch_size=batch_size,
                 strict=strict,
                 progress=progress,
@@ -127,7 +131,12 @@ def ingest(
 @click.option("--key", metavar="KEY", help="Your own name for it; other content supersedes it.")
 @click.option("--session", metavar="NAME", help="The conversation it is part of.")
 @click.option("--title", metavar="TEXT")
-@click.option("--occurred-at", metavar="TIME", help="ISO-8601, e.g. 2026-03-02T09:00:00Z.")
+@click.option("--kind", metavar="NAME", help=_KIND)
+@click.option(
+    "--occurred-at",
+    metavar="TIME",
+    help="ISO-8601, e.g. 2026-03-02T09:00:00Z; 2026, 'March 2026', 2026-03-02, or unknown.",
+)
 @click.option("--valid-from", metavar="TIME")
 @click.option("--valid-to", metavar="TIME")
 @click.option("--half-life", type=days, metavar="DAYS")
@@ -158,14 +167,22 @@ def add(
     memory = store.add(text, entities=list(entities) or None, **given)
     if as_json:
         output.print_json(memory)
-    else:
-        click.echo(memory.id)
+        return
+    click.echo(memory.id)
+    for proposal in memory.proposals:
+        old = proposal.memory
+        if proposal.relation == "near_duplicate":
+            output.note(f"says nearly the same as {old.id}: {output.shortened(old.text)!r}")
+        else:
+            output.note(f"may replace {output.shortened(old.text)!r}. If so:")
+            output.note(f"    memstore supersede {old.id} {memory.id}")
 
 
 @click.command()
 @click.argument("id_", metavar="ID")
 @click.option("--text", metavar="TEXT")
 @click.option("--title", metavar="TEXT")
+@click.option("--kind", metavar="NAME", help=_KIND)
 @click.option("--occurred-at", metavar="TIME")
 @click.option("--valid-from", metavar="TIME")
 @click.option("--valid-to", metavar="TIME")
@@ -203,6 +220,7 @@ def update(
 
 def _times(fields: dict[str, Any], timezone: str | None) -> dict[str, Any]:
     """Return the time fields with an offset, where --timezone gives one."""
+    from memstore.store.drafts import check_occurrence
     from memstore.times import from_microseconds, to_microseconds
 
     if timezone is None:
@@ -211,7 +229,9 @@ def _times(fields: dict[str, Any], timezone: str | None) -> dict[str, Any]:
     return {
         name: from_microseconds(to_microseconds(fields[name], name=name, timezone=place))
         for name in ("occurred_at", "valid_from", "valid_to")
+        # a coarse date is one of UTC, "unknown" of none
         if fields.get(name) is not None
+        and (name != "occurred_at" or check_occurrence(fields[name], place).precision == "instant")
     }
 
 

@@ -12,14 +12,16 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Literal, Protocol, cast, runtime_checkable
 
-from memstore.entities.names import canonical, lowercase_words, query_ngrams
+from memstore.entities.names import canonical, longest_names, lowercase_words, query_ngrams
 from memstore.errors import BadInput
+from memstore.periods import parse_period
 
 __all__ = [
     "EntityExtractor",
     "EntityLink",
     "Mention",
     "canonical",
+    "longest_names",
     "lowercase_words",
     "memory_entities",
     "open_extractor",
@@ -98,7 +100,7 @@ def memory_entities(
     beginning of it ("Mel" beside Melanie): a name in a turn is mostly the person addressed, and
     was measured to be evidence against the turn.
     Each entity is there once, in the strongest of its roles. Names without a canonical form are
-    left out.
+    left out. Of a coarse date that is its ISO form: "8 May 2023" and "May 8, 2023" are one entity.
 
     Args:
         speaker: who says the text; a "Speaker:" prefix of the text is not read again.
@@ -109,7 +111,8 @@ def memory_entities(
     links: dict[str, EntityLink] = {}
 
     def link(name: str, label: str | None, role: Literal["speaker", "given", "extracted"]) -> None:
-        canon = canonical(name)
+        period = parse_period(name) if label == "DATE" else None
+        canon = canonical(name) if period is None else period.canonical
         if canon and canon not in links:
             links[canon] = EntityLink(canon, " ".join(name.split()), label, role)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
 from memstore.entities.words import STOP_WORDS
 
@@ -88,6 +90,45 @@ def query_ngrams(text: str) -> list[str]:
                 found[run[first : first + length]] = None
     found.pop("", None)
     return list(found)
+
+
+def longest_names(text: str, known: AbstractSet[str]) -> list[str]:
+    """The known names that a query holds, from left to right, at each place the longest.
+
+    Args:
+        known: those of the query's n-grams that are names.
+
+    >>> longest_names("Did the New York office call York?", {"new york", "york", "office"})
+    ['new york', 'office', 'york']
+    """
+    words = text[:_MAX_QUERY_CHARACTERS].split()[:_MAX_QUERY_WORDS]
+    found: dict[str, None] = {}
+    first = 0
+    while first < len(words):
+        for length in range(min(MAX_NGRAM_WORDS, len(words) - first), 0, -1):
+            name = canonical(" ".join(words[first : first + length]))
+            if name in known:
+                found[name] = None
+                first += length
+                break
+        else:
+            found |= dict.fromkeys(_within_word(canonical(words[first]), known))
+            first += 1
+    return list(found)
+
+
+def _within_word(word: str, known: AbstractSet[str]) -> Iterator[str]:
+    """Known names that are parts of a word: "oslo/bergen", or any of a script without spaces."""
+    yield from (name for piece in _PIECES.split(word) if (name := canonical(piece)) in known)
+    for run in _UNSPACED.findall(word):
+        first = 0
+        while first < len(run):
+            for length in range(_MAX_UNSPACED_CHARACTERS, 1, -1):
+                if run[first : first + length] in known:
+                    yield run[first : first + length]
+                    first += length - 1
+                    break
+            first += 1
 
 
 def lowercase_words(text: str) -> set[str]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from memstore.entities.words import STOP_WORDS, is_common, words
+from memstore.periods import DAY
 
 # Uppercase and titlecase letters of the scripts that have case, below the astral planes.
 UPPER = "".join(
@@ -29,13 +30,12 @@ _MONTHS = (
     "Sept?(?:ember|\\.)?|Oct(?:ober|\\.)?|Nov(?:ember|\\.)?|Dec(?:ember|\\.)?|january|february|april|"
     "june|july|august|september|october|november|december"
 )
-_DAY = r"(?:[12]\d|3[01]|0?[1-9])(?:st|nd|rd|th)?"
 _YEAR = r"(?:1[5-9]|2[01])\d\d"
 _DATE = re.compile(
     rf"(?<![\w/.-])(?:{_YEAR}-\d\d?-\d\d?(?:T\d\d:\d\d(?::\d\d)?)?"
     rf"|\d\d?[/.]\d\d?[/.](?:{_YEAR}|\d\d)"
-    rf"|{_DAY}(?: of)? (?:{_MONTHS})(?:,? {_YEAR})?"
-    rf"|(?:{_MONTHS}) (?:the )?{_DAY}(?:,? {_YEAR})?"
+    rf"|{DAY}(?: of)? (?:{_MONTHS})(?:,? {_YEAR})?"
+    rf"|(?:{_MONTHS}) (?:the )?{DAY}(?:,? {_YEAR})?"
     rf"|(?:{_MONTHS}),? {_YEAR})(?![\w-]|[/.]\d)"
 )
 _PRICE = re.compile(

@@ -1,4 +1,4 @@
-"""The ways to answer that are compared: a reranker, or none, with a profile."""
+"""The ways to answer that are compared: a reranker, or none, with a profile or a formula."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from memstore.errors import BadInput
-from memstore.scoring.profiles import resolve
+from memstore.scoring.cognitive import COMPONENTS
+from memstore.scoring.profiles import Profile, resolve
 from memstore.store.rerankers import FAILURES, check_rerank
+from memstore.types import Temporal
 
 if TYPE_CHECKING:
     from memstore.store import MemoryStore
@@ -19,13 +21,39 @@ OnRerankError = Literal["raise", "skip"]
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A reranker's name (`none` without one) and a profile's."""
+    """A reranker's name (`none` without one) and a profile's.
+
+    Args:
+        weights: that replace some of the profile's, with `name` to tell them apart.
+        formula: of others, that orders the candidates instead of the profile.
+        setting: what was done to the store before it was asked.
+    """
 
     reranker: str
     profile: str
+    weights: tuple[tuple[str, float], ...] = ()
+    name: str | None = None
+    formula: str | None = None
+    setting: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.reranker} {self.profile}"
+        return f"{self.reranker} {self.label}"
+
+    @property
+    def label(self) -> str:
+        """What is compared under one reranker: profile, weights or formula, and setting."""
+        name = self.formula or self.name or self.profile
+        return name if self.setting is None else f"{name}, {self.setting}"
+
+    @property
+    def temporal(self) -> Temporal:
+        """`none` where currency was taken away: a word such as "now" would bring it back."""
+        return "none" if ("currency", 0.0) in self.weights else "auto"
+
+    @property
+    def resolved(self) -> Profile:
+        """The profile with the weights."""
+        return resolve(self.profile, dict(self.weights) or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +77,45 @@ class OpenArms:
     left_out: tuple[LeftOut, ...] = ()
 
 
-def combined(rerankers: Sequence[str], profiles: Sequence[str]) -> list[Arm]:
+def combined(
+    rerankers: Sequence[str], profiles: Sequence[str], *, ablate: bool = False
+) -> list[Arm]:
     """Return every reranker with every profile, each pair once.
+
+    Args:
+        ablate: behind each profile with components, also the profile without each of them, and
+            with each of them alone.
 
     Raises:
         BadInput: a name is unknown; nothing was loaded.
     """
     arms = [Arm(*pair) for pair in itertools.product(rerankers, profiles)]
     _check_names(arms)
+    if ablate:
+        arms = [one for arm in arms for one in (arm, *_ablated(arm))]
     return list(dict.fromkeys(arms))
+
+
+def _ablated(arm: Arm) -> list[Arm]:
+    """Return an arm without each of its components, then with each of them alone."""
+    profile = arm.resolved
+    # components that have no weight anyway change nothing
+    heavy = [name for name in COMPONENTS if getattr(profile, name) > 0 and profile.cap > 0]
+    if len(heavy) < 2:
+        return []
+    without = [
+        Arm(arm.reranker, arm.profile, ((name, 0.0),), f"{arm.profile} -{name}") for name in heavy
+    ]
+    alone = [
+        Arm(
+            arm.reranker,
+            arm.profile,
+            tuple((other, 0.0) for other in heavy if other != name),
+            f"{arm.profile} only {name}",
+        )
+        for name in heavy
+    ]
+    return [*without, *alone]
 
 
 def open_arms(
@@ -97,5 +155,5 @@ def open_arms(
 
 def _check_names(arms: Sequence[Arm]) -> None:
     for arm in arms:
-        resolve(arm.profile)
+        _ = arm.resolved
         check_rerank(arm.reranker)

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from memstore.errors import BadInput
+from memstore.evaluation.arms import Arm
 from memstore.evaluation.comparison import Comparison, Measured, Summary
 from memstore.evaluation.machine import machine, versions
+from memstore.evaluation.reports import Report
 from memstore.evaluation.tables import Table, markdown
 from memstore.times import iso
 
@@ -85,6 +87,7 @@ def document(comparison: Comparison, *, dataset: str, device: str) -> dict[str, 
         "versions": versions(),
         "machine": {**machine(), "device": device},
         "questions": len(comparison.questions),
+        "scopes": comparison.scopes(),
         "unjudged_questions": comparison.unjudged,
         "unknown_keys": list(comparison.unknown_keys),
         "settings": {
@@ -100,10 +103,7 @@ def document(comparison: Comparison, *, dataset: str, device: str) -> dict[str, 
                 zip(comparison.summaries(), comparison.measured, strict=True), start=1
             )
         ],
-        "left_out": [
-            {"reranker": item.arm.reranker, "profile": item.arm.profile, "reason": item.reason}
-            for item in comparison.left_out
-        ],
+        "left_out": [{**_named(item.arm), "reason": item.reason} for item in comparison.left_out],
         "categories": {
             category: [_arm(summary) for summary in comparison.summaries(category)]
             for category in comparison.categories
@@ -111,10 +111,49 @@ def document(comparison: Comparison, *, dataset: str, device: str) -> dict[str, 
     }
 
 
+def report_document(report: Report, *, device: str) -> dict[str, Any]:
+    """Return a report as JSON can hold it: the comparison, and what else was measured."""
+    return {
+        **document(report.comparison, dataset=report.dataset, device=device),
+        "links": report.links,
+        "stress": [
+            {
+                "name": stress.name,
+                "note": stress.note,
+                "arms": []
+                if stress.comparison is None
+                else [_arm(summary) for summary in stress.comparison.summaries()],
+            }
+            for stress in report.stressed
+        ],
+        "calibration": [
+            {
+                "reranker": item.reranker,
+                "candidates": item.candidates,
+                "relevant": item.relevant,
+                "ece": None if item.quality is None else item.quality.ece,
+                "log_loss": None if item.quality is None else item.quality.log_loss,
+                "slope": None if item.quality is None else item.quality.slope,
+            }
+            for item in report.calibrated
+        ],
+    }
+
+
+def _named(arm: Arm) -> dict[str, Any]:
+    return {
+        "reranker": arm.reranker,
+        "profile": arm.profile,
+        "label": arm.label,
+        "weights": dict(arm.weights),
+        "formula": arm.formula,
+        "setting": arm.setting,
+    }
+
+
 def _arm(summary: Summary) -> dict[str, Any]:
     return {
-        "reranker": summary.arm.reranker,
-        "profile": summary.arm.profile,
+        **_named(summary.arm),
         "questions": summary.questions,
         "metrics": summary.metrics,
         "to_first_arm": {
@@ -122,10 +161,13 @@ def _arm(summary: Summary) -> dict[str, Any]:
                 "mean": difference.mean,
                 "low": difference.low,
                 "high": difference.high,
-                "excludes_zero": difference.certain,
+                "excludes_zero": difference.excludes_zero,
+                "chance": difference.chance,
+                "certain": difference.certain,
             }
             for metric, difference in summary.differences.items()
         },
+        "further": summary.further,
         "p50_ms": summary.p50_ms,
         "p95_ms": summary.p95_ms,
         "candidates": summary.candidates,

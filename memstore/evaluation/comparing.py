@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,8 @@ import numpy as np
 
 from memstore.errors import BadInput
 from memstore.evaluation.arms import Arm, LeftOut, OnRerankError, OpenArms, open_arms
-from memstore.evaluation.comparison import Answer, Comparison, Found, Measured
+from memstore.evaluation.baselines import reordered
+from memstore.evaluation.comparison import Answer, Comparison, Found, Measured, Observed
 from memstore.evaluation.known_keys import unknown_keys
 from memstore.evaluation.metrics import DEPTH, score
 from memstore.evaluation.questions import Question
@@ -29,6 +30,9 @@ _WARM_UP = "What was said before all that?"  # none of the questions: texts are 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
+Observe = Callable[[Arm, Sequence[Question], Sequence[Answer]], Mapping[str, Observed]]
+"""Called with an arm, the questions and its answers; returns what else is to be seen in them."""
+
 
 def compare(
     store: MemoryStore,
@@ -41,6 +45,9 @@ def compare(
     now: datetime | None = None,
     seed: int = 0,
     on_rerank_error: OnRerankError = "raise",
+    setting: str | None = None,
+    observe: Sequence[Observe] = (),
+    encode_seconds: dict[str, float] | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Ask a store every question once per arm, and score the answers. Changes nothing in it.
@@ -54,6 +61,10 @@ def compare(
             by default the time of this call.
         seed: of the bootstrap.
         on_rerank_error: `skip` to leave out arms whose reranker cannot be opened, or fails.
+        setting: what was done to the store, for the arms' names.
+        observe: what else is measured in the answers.
+        encode_seconds: how long each text took when the encoder was new to it, if a comparison
+            before this one has asked the same questions; it is filled in.
 
     Raises:
         BadInput: a name is unknown, no question has an answer, or none of the relevant keys is in
@@ -79,17 +90,19 @@ def compare(
         memories=store.stats().memories,
         namespace=namespace,
         now=now or datetime.now(UTC),
+        observe=observe,
         progress=progress,
+        encode_seconds={} if encode_seconds is None else encode_seconds,
     )
     measured: list[Measured] = []
-    left_out = list(arms.left_out)
+    left_out = [LeftOut(_set(item.arm, setting), item.reason) for item in arms.left_out]
     for arm in arms.ready:
         try:
-            measured.append(run.measure(arm, arms.parameters[arm.reranker]))
+            measured.append(run.measure(_set(arm, setting), arms.parameters[arm.reranker]))
         except FAILURES as error:
             if on_rerank_error == "raise":
                 raise
-            left_out.append(LeftOut(arm, str(error)))
+            left_out.append(LeftOut(_set(arm, setting), str(error)))
     if not measured:
         why = "".join(f"\n  {item.arm}: {item.reason}" for item in left_out)
         raise BadInput(f"There is no arm to measure.{why}")
@@ -109,6 +122,10 @@ def compare(
     )
 
 
+def _set(arm: Arm, setting: str | None) -> Arm:
+    return arm if setting is None else dataclasses.replace(arm, setting=setting)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
     """What the arms have in common."""
@@ -121,8 +138,9 @@ class _Run:
     memories: int
     namespace: str
     now: datetime
+    observe: Sequence[Observe]
     progress: Progress | None
-    encode_seconds: dict[str, float] = field(default_factory=dict)  # of each text, when it was new
+    encode_seconds: dict[str, float]  # of each text, when it was new
 
     def measure(self, arm: Arm, parameters: int | None) -> Measured:
         """Ask every question, one at a time, after one query that warms up."""
@@ -131,7 +149,8 @@ class _Run:
         for number, question in enumerate(self.questions, start=1):
             began = time.perf_counter()
             result = self._query(arm, question)
-            answers.append(self._answer(result, time.perf_counter() - began))
+            found = self._found(arm, result)
+            answers.append(self._answer(result, found, time.perf_counter() - began))
             if self.progress is not None:
                 self.progress(str(arm), number, len(self.questions))
         scores = [
@@ -139,29 +158,44 @@ class _Run:
             for question, answer in zip(self.questions, answers, strict=True)
         ]
         depth = self.retrieval_depth if arm.reranker == NO_RERANKER else self.rerank_depth
+        further: dict[str, Observed] = {}
+        for observe in self.observe:
+            further |= observe(arm, self.questions, answers)
         return Measured(
             arm=arm,
             parameters=parameters,
             candidates=min(depth, self.memories),
             answers=tuple(answers),
             scores=np.array(scores),
+            further=further,
         )
 
     def _query(self, arm: Arm, question: Question) -> QueryResult:
         return self.store.query(
             question.text,
             namespace=question.namespace or self.namespace,
-            limit=self.limit,
+            # a formula orders the candidates that the cognitive pass would see
+            limit=self.limit if arm.formula is None else self.retrieval_depth,
             rerank=arm.reranker,
             rerank_depth=self.rerank_depth,
             profile=arm.profile,
+            weights=dict(arm.weights) or None,
+            temporal=arm.temporal,
             now=question.now or self.now,
             as_of=question.as_of,
         )
 
-    def _answer(self, result: QueryResult, seconds: float) -> Answer:
-        hits = [Found(hit.rank, hit.memory.key, hit.memory.id, hit.score) for hit in result.hits]
+    def _found(self, arm: Arm, result: QueryResult) -> tuple[Found, ...]:
+        scored = [(hit, hit.score) for hit in result.hits]
+        if arm.formula is not None:
+            scored = reordered(result.hits, arm.formula, result.as_of)[: self.limit]
+        return tuple(
+            Found(rank, hit.memory.key, hit.memory.id, score, hit.relevance.nats)
+            for rank, (hit, score) in enumerate(scored, start=1)
+        )
+
+    def _answer(self, result: QueryResult, found: tuple[Found, ...], seconds: float) -> Answer:
         # encoders remember recent texts: later arms would seem faster than a new text is
         encode = self.encode_seconds.setdefault(result.query, result.took["encode"])
         took = {**result.took, "encode": encode}
-        return Answer(tuple(hits), took, seconds - result.took["encode"] + encode)
+        return Answer(found, took, seconds - result.took["encode"] + encode)

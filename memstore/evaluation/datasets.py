@@ -10,19 +10,25 @@ from pathlib import Path
 
 from memstore.errors import BadInput
 from memstore.evaluation.questions import Question, read_judgements, read_questions
+from memstore.evaluation.supersession import Pair, read_pairs
 from memstore.types import LineError
 
 _CORPUS, _QUERIES, _JUDGEMENTS = "corpus.jsonl", "queries.jsonl", "qrels.tsv"
+_PAIRS = "supersession.tsv"
 _SHOWN_ERRORS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """Questions with their answers; `corpus` holds the memories, None for questions alone."""
+    """Questions with their answers; `corpus` holds the memories, None for questions alone.
+
+    `pairs` say which memories are old versions of others.
+    """
 
     name: str
     questions: tuple[Question, ...]
     corpus: Path | None = None
+    pairs: tuple[Pair, ...] = ()
 
 
 def read_dataset(
@@ -32,7 +38,8 @@ def read_dataset(
 
     Args:
         path: a folder with `queries.jsonl`, `qrels.tsv` (without it the queries say what is
-            `relevant`) and `corpus.jsonl`; or a file of questions that say it.
+            `relevant`), `corpus.jsonl` and maybe `supersession.tsv`; or a file of questions that
+            say what is relevant.
         timezone: of times without an offset; without it they are refused.
         needs_corpus: a folder without `corpus.jsonl` is refused.
 
@@ -68,11 +75,15 @@ def _folder(folder: Path, timezone: tzinfo | None, needs_corpus: bool) -> Datase
             dataclasses.replace(question, relevant=grades.get(question.id, {}))
             for question in questions
         ]
+    pairs: list[Pair] = []
+    if (folder / _PAIRS).exists() and not errors:
+        pairs, errors = read_pairs(folder / _PAIRS, {question.id for question in questions})
     _refuse(errors)
     return Dataset(
         name=folder.resolve().name,
         questions=tuple(questions),
         corpus=corpus if corpus.exists() else None,
+        pairs=tuple(pairs),
     )
 
 

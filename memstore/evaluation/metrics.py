@@ -22,14 +22,20 @@ def score(keys: Sequence[str | None], grades: Mapping[str, float]) -> tuple[floa
     >>> score(["b", "a"], {"a": 2.0})
     (0.6309297535714575, 0.0, 1.0, 1.0, 0.5)
     """
-    ranked: list[str | None] = []
-    for key in keys:
-        if key is None or key not in ranked:  # without keys, memories are not one another's copies
-            ranked.append(key)
+    ranked = distinct(keys)
     relevant = {key for key, grade in grades.items() if grade > 0}
     places = [place for place, key in enumerate(ranked[:DEPTH]) if key in relevant]
     recall = [len(relevant.intersection(ranked[:depth])) / len(relevant) for depth in (1, 5, 10)]
     return (_ndcg(ranked, grades), *recall, 1.0 / (places[0] + 1) if places else 0.0)
+
+
+def distinct(keys: Sequence[str | None]) -> list[str | None]:
+    """Return the keys where they come first; those below what is left out move up."""
+    ranked: list[str | None] = []
+    for key in keys:
+        if key is None or key not in ranked:  # without keys, memories are not one another's copies
+            ranked.append(key)
+    return ranked
 
 
 def _ndcg(ranked: Sequence[str | None], grades: Mapping[str, float]) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (".svg", ".png")
 # dark enough to be written in, and apart for people who see fewer colours
-_COLOURS = ("#0072b2", "#d55e00", "#007a5a", "#aa4499", "#332288", "#8a6d00", "#000000")
-_GREY = "#6c757d"
+COLOURS = ("#0072b2", "#d55e00", "#007a5a", "#aa4499", "#332288", "#8a6d00", "#000000")
+GREY = "#6c757d"
 _STYLE: Any = {
     "svg.hashsalt": "memstore",  # the same comparison has the same bytes
     "svg.fonttype": "none",
@@ -72,15 +73,22 @@ def check_plot(path: Path) -> None:
 
 def draw(comparison: Comparison, path: Path, *, title: str) -> None:
     """Write the plot, as SVG or PNG by its suffix; the same comparison gives the same bytes."""
+    with new_figure(path, width=7.5, height=4.8) as figure:
+        _fill(figure, comparison.summaries(), title)
+
+
+@contextlib.contextmanager
+def new_figure(path: Path, *, width: float, height: float) -> Iterator[Figure]:
+    """Yield an empty figure, in inches, that is written to the path once it is filled."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     check_plot(path)
     with matplotlib.rc_context(_STYLE), writing_to(path):
-        figure = Figure(figsize=(7.5, 4.8), layout="constrained")
+        figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)  # measures texts; needs no display
-        _fill(figure, comparison.summaries(), title)
+        yield figure
         suffix = path.suffix.lower()[1:]
         nothing = {"Date": None} if suffix == "svg" else {"Software": None}
         figure.savefig(path, format=suffix, dpi=160, metadata=nothing)
@@ -90,10 +98,10 @@ def _fill(figure: Figure, summaries: Sequence[Summary], title: str) -> None:
     axes = figure.add_subplot()
     rerankers = list(dict.fromkeys(summary.arm.reranker for summary in summaries))
     first = summaries[0].metrics["ndcg@10"]
-    axes.axhline(first, color=_GREY, linewidth=0.8, linestyle=(0, (5, 4)))
+    axes.axhline(first, color=GREY, linewidth=0.8, linestyle=(0, (5, 4)))
     drawn = []
     for summary in summaries:
-        colour = _COLOURS[rerankers.index(summary.arm.reranker) % len(_COLOURS)]
+        colour = COLOURS[rerankers.index(summary.arm.reranker) % len(COLOURS)]
         x, y = summary.p50_ms, summary.metrics["ndcg@10"]
         difference = summary.differences.get("ndcg@10")
         low = high = y
@@ -108,7 +116,7 @@ def _fill(figure: Figure, summaries: Sequence[Summary], title: str) -> None:
     figure.supxlabel(
         f"Dashed: {drawn[0].name}. Whiskers: the 95 % interval of the difference to it.",
         fontsize=8,
-        color=_GREY,
+        color=GREY,
     )
     figure.draw_without_rendering()  # labels are placed where the points have come to lie
     _label(axes, drawn)

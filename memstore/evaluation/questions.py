@@ -23,7 +23,8 @@ class Question:
     """A text to ask, and the keys of the memories that answer it.
 
     `relevant` maps keys to grades: above 0 a memory answers, the higher the better. `namespace`,
-    `now` and `as_of` are those of `MemoryStore.query`; None leaves them to the run.
+    `now` and `as_of` are those of `MemoryStore.query`; None leaves them to the run. `answer` is the
+    answer in words, where the data set gives it.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Question:
     namespace: str | None = None
     now: datetime | None = None
     as_of: datetime | None = None
+    answer: str | None = None
 
     @property
     def answers(self) -> set[str]:
@@ -58,7 +60,7 @@ def read_questions(
     questions: list[Question] = []
     errors: list[LineError] = []
     lines: dict[str, int] = {}
-    for number, raw in _lines(path):
+    for number, raw in lines_of(path):
         try:
             question = _question(raw, number, timezone, judged=judged)
             _check_new(question.id, lines.setdefault(question.id, number), number)
@@ -86,9 +88,9 @@ def read_judgements(
     """
     judgements: dict[str, dict[str, float]] = {}
     errors: list[LineError] = []
-    for number, raw in _lines(path):
+    for number, raw in lines_of(path):
         try:
-            fields = _decoded(raw, number).rstrip("\r\n").split("\t")
+            fields = decoded(raw, number).rstrip("\r\n").split("\t")
             if number == 1 and len(fields) == 3 and _number(fields[2]) is None:
                 continue
             query, key, grade = _judgement(fields, known)
@@ -122,7 +124,7 @@ def _number(written: str) -> float | None:
     return value if _GRADES[0] <= value <= _GRADES[1] else None
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield number and content of each line that is not blank."""
     try:
         with path.open("rb") as lines:
@@ -133,7 +135,12 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def _decoded(raw: bytes, number: int) -> str:
+def decoded(raw: bytes, number: int) -> str:
+    """Return a line as text, without a byte-order mark in front of the first.
+
+    Raises:
+        BadInput: it is not UTF-8.
+    """
     try:
         return raw.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
@@ -145,7 +152,7 @@ def _decoded(raw: bytes, number: int) -> str:
 
 def _question(raw: bytes, number: int, timezone: tzinfo | None, *, judged: bool) -> Question:
     try:
-        item = json.loads(_decoded(raw, number))
+        item = json.loads(decoded(raw, number))
     except (ValueError, RecursionError) as error:  # also an integer of 5,000 digits
         raise BadInput(f"not a JSON object: {error}.") from error
     if not isinstance(item, dict) or item.get("text") is None:
@@ -162,7 +169,14 @@ def _question(raw: bytes, number: int, timezone: tzinfo | None, *, judged: bool)
         namespace=None if namespace is None else check_namespace(namespace, allow_all=True),
         now=_time(_first(item, "now", "timestamp"), "now", timezone),
         as_of=_time(_first(item, "as_of"), "as_of", timezone),
+        answer=_answer(item.get("answer")),
     )
+
+
+def _answer(value: Any) -> str | None:
+    """Return an answer in words; data sets also have lists and objects there, which say nothing."""
+    written = str(value) if isinstance(value, (int, float)) else value
+    return written.strip() or None if isinstance(written, str) else None
 
 
 def _first(item: Mapping[str, Any], *names: str) -> Any:

@@ -10,6 +10,7 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from memstore.encoders import Encoder
 from memstore.errors import BadInput
 from memstore.evaluation.known_keys import nothing_known
 from memstore.settings import DEFAULT_NAMESPACE, Settings
@@ -30,7 +31,7 @@ _NEVER = 1 << 62  # tokens: more than any store has
 @contextlib.contextmanager
 def temporary_store(
     *,
-    encoder: str | None = None,
+    encoder: str | Encoder | None = None,
     device: str | None = None,
     settings: Settings | Mapping[str, Any] | None = None,
 ) -> Iterator[MemoryStore]:
@@ -44,6 +45,19 @@ def temporary_store(
         path = Path(folder, "eval.mem")
         with MemoryStore.open(path, encoder=encoder, device=device, settings=unsealed) as store:
             yield store
+
+
+@contextlib.contextmanager
+def temporary_copy(store: MemoryStore) -> Iterator[MemoryStore]:
+    """Open a copy of a store that may be changed, and remove it at the end, whatever happens."""
+    opened = store._opened
+    with tempfile.TemporaryDirectory(prefix="memstore-eval-") as folder:
+        path = store.backup(Path(folder, "copy.mem"))
+        unsealed = dataclasses.replace(opened.settings, hot_tokens=_NEVER)
+        with MemoryStore.open(
+            path, encoder=opened.encoder, device=opened.device, settings=unsealed
+        ) as copy:
+            yield copy
 
 
 def ingest_corpus(

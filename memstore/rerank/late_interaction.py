@@ -31,6 +31,7 @@ class LateInteractionReranker:
         encode_query: a text to (tokens, dim), unit rows.
         encode_documents: texts to the same, in their order.
         parameters: number of the checkpoint's weights, if it is known.
+        fingerprint: SHA-256 of them, if it is known.
     """
 
     name: str
@@ -39,6 +40,7 @@ class LateInteractionReranker:
     encode_query: Callable[[str], TokenVectors]
     encode_documents: Callable[[Sequence[str]], list[TokenVectors]]
     parameters: int | None = None
+    fingerprint: str | None = None
 
     @property
     def kind(self) -> ScoreKind:

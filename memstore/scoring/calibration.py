@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memstore.errors import IndexDamaged
 from memstore.types import ScoreKind
+
+MOST_TOKENS: Final = 512  # of a query; longer ones count as this long
 
 
 class Calibration(Protocol):
@@ -47,16 +50,56 @@ class ContrastCalibration:
         self, scores: NDArray[np.float64], *, mean: float, memories: int, query_tokens: int
     ) -> NDArray[np.float64]:
         check_finite(scores, mean)
-        slope = self.slope + self.slope_ln_tokens * math.log(max(query_tokens, 1))
         prior = self.bias + self.slope_ln_memories * math.log(max(memories, 1))
-        return prior + (scores - mean) * slope
+        return prior + (scores - mean) * self.slope_at(query_tokens)
+
+    def slope_at(self, query_tokens: int) -> float:
+        """Return nats per unit of a raw score, for a query of so many tokens."""
+        tokens = min(max(query_tokens, 1), MOST_TOKENS)
+        return self.slope + self.slope_ln_tokens * math.log(tokens)
+
+    @property
+    def rises(self) -> bool:
+        """Whether log-odds are in the order of the scores, however long the query."""
+        return self.slope_at(1) > 0 and self.slope_at(MOST_TOKENS) > 0
 
 
-# fitted on four development sets for the bundled 128-dimension head
+@dataclass(frozen=True, slots=True)
+class PlattCalibration:
+    """`L = bias + slope * x`, x being the score, or the log-odds of a score that is a probability.
+
+    For scorers that see a query and a text and nothing else.
+    """
+
+    kind: ScoreKind
+    bias: float
+    slope: float
+
+    def __call__(
+        self, scores: NDArray[np.float64], *, mean: float, memories: int, query_tokens: int
+    ) -> NDArray[np.float64]:
+        check_finite(scores)
+        return self.bias + self.slope * self.transformed(scores, self.kind)
+
+    @staticmethod
+    def transformed(scores: NDArray[np.float64], kind: ScoreKind) -> NDArray[np.float64]:
+        """Return what the slope is applied to, (candidates,)."""
+        return log_odds(scores) if kind == "prob01" else scores
+
+    @property
+    def rises(self) -> bool:
+        """Whether log-odds are in the order of the scores."""
+        return self.slope > 0
+
+
+# printed by scripts/fit_calibration; docs/calibration.md says how far they carry
 _SHIPPED: dict[str, Calibration] = {
     "minilm": ContrastCalibration(
-        bias=-0.944, slope=4.622, slope_ln_tokens=3.942, slope_ln_memories=-0.916
+        bias=-1.688, slope=3.066, slope_ln_tokens=4.627, slope_ln_memories=-0.823
     ),
+}
+FITTED_FOR: Final = {  # the fingerprints of these encoders
+    "minilm": "89cb4358e412b81bd9ab2ac0b17111ca9506db30c38c0e23f8ea33ade16f05cd",
 }
 
 
@@ -87,16 +130,47 @@ def log_odds(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     return odds
 
 
-def reranker_calibration(
-    kind: ScoreKind,
-) -> Callable[[NDArray[np.float64]], NDArray[np.float64]] | None:
+def reranker_calibration(kind: ScoreKind) -> Calibration | None:
     """Return how a reranker's scores become log-odds; None where nothing says how.
 
     A cross-encoder's logit is taken at its word, since it was trained to be one.
     """
-    if kind == "logit":
-        return lambda scores: scores
-    return log_odds if kind == "prob01" else None
+    return None if kind == "maxsim" else PlattCalibration(kind=kind, bias=0.0, slope=1.0)
+
+
+def parameters_of(calibration: ContrastCalibration | PlattCalibration) -> dict[str, float]:
+    """Return what `calibration_from` makes the same calibration of: JSON."""
+    fields = (item.name for item in dataclasses.fields(calibration))
+    return {name: getattr(calibration, name) for name in fields if name != "kind"}
+
+
+def calibration_from(
+    kind: ScoreKind, parameters: Mapping[str, Any]
+) -> ContrastCalibration | PlattCalibration:
+    """Return a stored calibration of scores of a kind; its parameters tell its form.
+
+    Raises:
+        IndexDamaged: they are not those of a calibration, or would turn an order around.
+    """
+    try:
+        numbers = {name: float(value) for name, value in parameters.items()}
+        found: ContrastCalibration | PlattCalibration = (
+            ContrastCalibration(**numbers)
+            if "slope_ln_memories" in numbers
+            else PlattCalibration(kind=kind, **numbers)
+        )
+    except (TypeError, ValueError, AttributeError) as error:
+        raise _damaged(parameters) from error
+    if not all(math.isfinite(value) for value in numbers.values()) or not found.rises:
+        raise _damaged(parameters)
+    return found
+
+
+def _damaged(parameters: Any) -> IndexDamaged:
+    return IndexDamaged(
+        f"A stored calibration has the parameters {parameters!r}, which make no calibration. Fit "
+        "it anew:\n    memstore calibrate"
+    )
 
 
 def calibration_for(encoder: str) -> Calibration | None:

@@ -10,7 +10,7 @@ from memstore.scoring.calibration import check_finite
 from memstore.scoring.components import Values
 from memstore.scoring.profiles import Profile
 
-COMPONENTS = ("currency", "trust", "entity", "importance")
+COMPONENTS = ("currency", "use", "trust", "entity", "importance")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,11 +18,14 @@ class Adjustment:
     """Scores and what they are made of; arrays are (candidates,), in nats.
 
     `parts[name]` is what the component adds after the cap; the parts and the semantic log-odds
-    sum to `scores`.
+    sum to `scores`. `uncapped` is A, what the components would add without the cap, and `scale`,
+    in (0, 1], the share of it that the cap leaves.
     """
 
     scores: Values
     parts: dict[str, Values]
+    uncapped: Values
+    scale: Values
 
 
 def adjust(semantic: Values, components: dict[str, Values], profile: Profile) -> Adjustment:
@@ -41,7 +44,9 @@ def adjust(semantic: Values, components: dict[str, Values], profile: Profile) ->
     """
     check_finite(semantic)
     if profile.cap == 0.0:
-        return Adjustment(semantic, {name: np.zeros(len(semantic)) for name in COMPONENTS})
+        nothing = np.zeros(len(semantic))
+        parts = {name: nothing.copy() for name in COMPONENTS}
+        return Adjustment(semantic, parts, uncapped=nothing, scale=np.ones(len(semantic)))
     weighted = {name: getattr(profile, name) * components[name] for name in COMPONENTS}
     total = np.zeros(len(semantic))
     for name in COMPONENTS:
@@ -52,4 +57,5 @@ def adjust(semantic: Values, components: dict[str, Values], profile: Profile) ->
     parts = {name: values * scale for name, values in weighted.items()}
     # where nothing is said nothing is added: even -0.0 + 0.0 would change a bit
     adjusted = semantic + profile.cap * np.tanh(ratio)
-    return Adjustment(np.where(total == 0.0, semantic, adjusted), parts)
+    scores = np.where(total == 0.0, semantic, adjusted)
+    return Adjustment(scores, parts, uncapped=total, scale=scale)

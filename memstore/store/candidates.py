@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memstore.rerank import Reranker
-from memstore.scoring.calibration import reranker_calibration
+from memstore.scoring.calibration import Calibration
 from memstore.types import Relevance, ScoreKind
 
 Span = tuple[int, int]  # characters [start, end) of a memory's text
@@ -53,8 +54,10 @@ class Scorer:
     second: bool = False
 
     @classmethod
-    def of(cls, reranker: Reranker) -> Scorer:
-        calibrate = reranker_calibration(reranker.kind)
+    def of(cls, reranker: Reranker, calibration: Calibration | None) -> Scorer:
+        calibrate = None
+        if calibration is not None:  # it knows of no namespace
+            calibrate = partial(calibration, mean=0.0, memories=1, query_tokens=1)
         return cls(reranker.name, reranker.kind, calibrate, second=True)
 
     def semantic(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -83,3 +86,18 @@ class Judged:
     ranked: Ranked
     scorer: Scorer
     windows: Mapping[int, Span] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """What was found for a query; `ids`, `keys` and `scores` (raw) are (memories,).
+
+    `mean`, `memories` and `query_tokens` are what a calibration takes, 0, 1 and 1 of a reranker.
+    """
+
+    ids: list[str]
+    keys: list[str | None]
+    scores: NDArray[np.float64]
+    mean: float
+    memories: int
+    query_tokens: int

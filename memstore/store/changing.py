@@ -8,15 +8,17 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, select
 
-from memstore.catalog import links, log, memories, vectors
+from memstore.catalog import feedback, links, log, memories, vectors
+from memstore.catalog.aliases import drop_unused_aliases
 from memstore.catalog.engine import reading, rewrite, writing
 from memstore.catalog.filters import compile_filter
 from memstore.catalog.sql import among
-from memstore.catalog.tables import entity_count, event, memory, source
+from memstore.catalog.tables import entity_alias, entity_count, event, memory, source
 from memstore.catalog.tables import namespace as namespaces
 from memstore.entities import canonical, lowercase_words, memory_entities
 from memstore.errors import BadInput, MemoryNotFound, StoreLocked, StoreUnwritable
 from memstore.store import drafts
+from memstore.store.counters import recount
 from memstore.store.encoding import Written, encode
 from memstore.store.opening import OpenStore
 from memstore.store.sealing import erase_deleted
@@ -27,7 +29,8 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "text": drafts.check_text,
     "title": lambda value: drafts.check_string(value, "title"),
     "metadata": drafts.check_metadata,
-    "occurred_at": lambda value: drafts.check_time(value, "occurred_at"),
+    "kind": drafts.check_kind,
+    "occurred_at": drafts.check_occurrence,
     "valid_from": lambda value: drafts.check_time(value, "valid_from"),
     "valid_to": lambda value: drafts.check_time(value, "valid_to"),
     "half_life": drafts.check_half_life,
@@ -105,9 +108,12 @@ def update(opened: OpenStore, memory_id: str, changes: Mapping[str, Any], *, now
                 f"Memory {memory_id} was changed by someone else during this call. Read it again "
                 "and repeat the change."
             )
-        columns = _columns(connection, checked, row, before)
+        (trust,) = feedback.trusted(connection, [row])
+        columns = _columns(connection, checked, row)
         if columns:
             memories.update_memory(connection, row, **columns)
+        if "prior" in columns or "source_id" in columns:
+            recount(connection, [row])
         if reencode:
             vectors.delete_passages(connection, [row])
             vectors.insert_passages(connection, row, passages)
@@ -122,6 +128,10 @@ def update(opened: OpenStore, memory_id: str, changes: Mapping[str, Any], *, now
                 for name in checked
                 if getattr(before, name) != getattr(after, name)
             }
+            if before.precision != after.precision:
+                payload["precision"] = [before.precision, after.precision]
+            if columns.get("prior", trust.prior) != trust.prior:
+                payload["prior"] = [trust.prior, columns["prior"]]
             log.append_event(connection, memory_id, "update", now=now, payload=payload)
         return after
 
@@ -144,38 +154,37 @@ def _speaker_in(text: str, speaker: str) -> str:
     return name if colon and canonical(name) == canonical(speaker) else ""
 
 
-def _columns(
-    connection: Connection, checked: Mapping[str, Any], row: int, before: Memory
-) -> dict[str, Any]:
+def _columns(connection: Connection, checked: Mapping[str, Any], row: int) -> dict[str, Any]:
     columns = {
         name: value
         for name, value in checked.items()
-        if name in ("text", "title", "metadata", "valid_from", "valid_to", "importance")
+        if name in ("text", "title", "metadata", "kind", "valid_from", "valid_to", "importance")
     }
     if "half_life" in checked:
         columns["half_life_s"] = checked["half_life"]
     if "confidence" in checked:
-        columns["alpha"], columns["beta"] = drafts.prior(checked["confidence"])
+        columns["prior"] = drafts.prior(checked["confidence"])
     if "source" in checked:
         columns["source_id"] = memories.source_id(connection, checked["source"])
-    if "occurred_at" in checked:
-        columns["occurred_at"] = checked["occurred_at"]
     if "entities" in checked:
         columns["entities_given"] = checked["entities"] is not None
-    times = {
-        name: columns.get(name, drafts.check_time(getattr(before, name), name))
-        for name in ("occurred_at", "valid_from", "valid_to")
-    }
-    drafts.check_interval(times["valid_from"], times["valid_to"])
+    times = memories.times_of(connection, row)
+    valid_from, valid_to = (
+        columns.get(name, getattr(times, name)) for name in ("valid_from", "valid_to")
+    )
+    drafts.check_interval(valid_from, valid_to)
     if "occurred_at" in checked or "valid_from" in checked:
-        learned = connection.execute(
-            select(memory.c.observed_at, memory.c.recorded_at).where(memory.c.row == row)
-        ).one()
+        occurred = checked.get("occurred_at")
+        if occurred is not None:
+            columns["occurred_at"] = occurred.start
+            columns["t_end"] = occurred.end
+            columns["t_precision"] = occurred.precision
         columns["t_ref"] = drafts.reference_time(
-            occurred_at=times["occurred_at"],
-            valid_from=times["valid_from"],
-            observed_at=learned.observed_at,
-            recorded_at=learned.recorded_at,
+            occurred_at=columns.get("occurred_at", times.occurred_at),
+            valid_from=valid_from,
+            observed_at=times.observed_at,
+            recorded_at=times.recorded_at,
+            precision=columns.get("t_precision", times.precision),
         )
     return columns
 
@@ -273,12 +282,16 @@ def _checked_ids(ids: str | Sequence[str]) -> list[str]:
 
 
 def _erase_unused_names(connection: Connection) -> None:
-    """Delete the names of namespaces and sources that nothing refers to any more."""
+    """Delete aliases, and names of namespaces and sources, that nothing refers to any more."""
+    drop_unused_aliases(connection)
     connection.execute(
         delete(namespaces).where(
             ~select(memory.c.row).where(memory.c.namespace_id == namespaces.c.id).exists(),
             ~select(entity_count.c.entity_id)
             .where(entity_count.c.namespace_id == namespaces.c.id)
+            .exists(),
+            ~select(entity_alias.c.alias)
+            .where(entity_alias.c.namespace_id == namespaces.c.id)
             .exists(),
         )
     )

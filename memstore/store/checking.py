@@ -24,6 +24,7 @@ from memstore.errors import IndexDamaged
 from memstore.store.backing_up import index_at_rest
 from memstore.store.checking_sealed import broken_copy, broken_segments, drop, rows_in
 from memstore.store.columns import name_copy
+from memstore.store.counters import differing, recount
 from memstore.store.encoding import Written, encode
 from memstore.store.index_files import INDEX, remove_unnamed
 from memstore.store.opening import OpenStore
@@ -45,7 +46,8 @@ class _Orphan:
 class _Wrong:
     """What disagrees: rows without parents; memory row → what is wrong with its passages;
     segment → what is wrong with its files; what is wrong with the copy of the columns; namespace
-    and entity → what is wrong with their count.
+    and entity → what is wrong with their count; memory row → which of its counters of feedback are
+    not as the event log has them.
     """
 
     orphans: list[_Orphan]
@@ -53,6 +55,7 @@ class _Wrong:
     segments: dict[int, str]
     copy: str | None
     counts: dict[tuple[int, int], str]
+    counters: dict[int, str]
 
     def findings(self) -> dict[tuple[str, object], str]:
         """Return code and place → what is wrong there."""
@@ -66,15 +69,16 @@ class _Wrong:
             **{("segment", id_): message for id_, message in self.segments.items()},
             **({} if self.copy is None else {("columns", None): self.copy}),
             **{("entity_count", place): message for place, message in self.counts.items()},
+            **{("feedback", row): message for row, message in self.counters.items()},
         }
 
 
 def verify(opened: OpenStore, *, repair: bool, now: int) -> VerifyReport:
     """Check the database, and with `repair` rebuild what is derived from what is true.
 
-    Rebuilt are passages with their vectors (from the texts), sealed ones as hot, and entity counts
-    (from the links); passages, vectors and links of something that is not there any more are
-    removed.
+    Rebuilt are passages with their vectors (from the texts), sealed ones as hot, entity counts
+    (from the links), and trust and use (from the events); passages, vectors and links of something
+    that is not there any more are removed.
     """
     if repair:
         opened.check_writable()
@@ -119,6 +123,7 @@ def _compare(connection: Connection, opened: OpenStore) -> _Wrong:
         broken_segments(connection, opened.path / INDEX, dim),
         broken_copy(connection, opened.path / INDEX),
         _wrong_counts(connection),
+        _wrong_counters(connection),
     )
 
 
@@ -174,6 +179,9 @@ def _repair(opened: OpenStore, wrong: _Wrong, now: int) -> _Wrong:
     if wrong.counts or wrong.orphans:
         with writing(opened.engine, opened.path) as connection:
             links.recount(connection)
+    if wrong.counters:
+        with writing(opened.engine, opened.path) as connection:
+            recount(connection)
     with reading(opened.engine, opened.path) as connection:
         return _compare(connection, opened)
 
@@ -280,6 +288,19 @@ def _wrong_counts(connection: Connection) -> dict[tuple[int, int], str]:
         f"{linked[place]} memories link to it, {counted[place]} are counted"
         for place in sorted(linked.keys() | counted.keys())
         if linked[place] != counted[place]
+    }
+
+
+def _wrong_counters(connection: Connection) -> dict[int, str]:
+    names = ("alpha", "beta", "use_count", "first_use_at", "use_ring")
+    return {
+        cached.row: f"memory {cached.id}: "
+        + ", ".join(
+            f"{name} is {getattr(cached, name)}, its events make {getattr(right, name)}"
+            for name in names
+            if getattr(cached, name) != getattr(right, name)
+        )
+        for cached, right in differing(connection)
     }
 
 

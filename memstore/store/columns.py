@@ -14,18 +14,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, case, func, select
 
-from memstore.catalog.log import SEAL, changed_since, read_setting, write_setting
-from memstore.catalog.memories import live, starts_at
+from memstore.catalog.log import changed_since, read_setting, write_setting
+from memstore.catalog.memories import live, starts_at, undated
 from memstore.catalog.sql import among
 from memstore.catalog.tables import memory
 from memstore.errors import IndexDamaged
 from memstore.index import FolderWriter, Manifest, check_sizes, read_array
 
 NEVER = np.iinfo(np.int64).max
+ALWAYS = np.iinfo(np.int64).min
 
-# microseconds; `start`: when it begins to hold; NEVER: open, or not retracted
+# microseconds; `start`: when it begins to hold, ALWAYS if nobody knows; NEVER: open, or not
+# retracted
 NAMES = ("row", "namespace_id", "start", "valid_to", "recorded_at", "expired_at")
 _ID = np.dtype("S26")  # a ULID, or of any longer id a hash of that length
 _SETTING = "columns"
@@ -77,7 +79,7 @@ def read_columns(connection: Connection, ids: Sequence[str] | None = None) -> Co
     statement = select(
         memory.c.row,
         memory.c.namespace_id,
-        starts_at,
+        case((undated, int(ALWAYS)), else_=starts_at),
         func.coalesce(memory.c.valid_to, int(NEVER)),
         memory.c.recorded_at,
         func.coalesce(memory.c.expired_at, int(NEVER)),
@@ -164,7 +166,7 @@ def open_copy(folder: Path, copy: CopyRow) -> Columns | None:
 
 def as_of_now(connection: Connection, copy: CopyRow, copied: Columns) -> Columns:
     """Return what is known of all memories from the copy and what the event log names since."""
-    changed = changed_since(connection, copy.version, but=SEAL)
+    changed = changed_since(connection, copy.version)
     keep = np.ones(len(copied), dtype=np.bool_)
     keep[[place for id_ in changed if (place := copied.position(id_)) is not None]] = False
     newer = read_columns(connection, changed)

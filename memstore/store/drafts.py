@@ -13,16 +13,17 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta, tzinfo
+from datetime import UTC, timedelta, tzinfo
 from typing import Any
 
 from memstore.errors import BadInput
+from memstore.periods import parse_period
+from memstore.scoring.half_lives import KIND_HALF_LIVES
 from memstore.settings import MAX_KEY_CHARACTERS, MAX_NAMESPACE_CHARACTERS, MAX_TEXT_CHARACTERS
 from memstore.times import from_microseconds, iso, to_microseconds
-from memstore.types import NewMemory, When
+from memstore.types import NewMemory, TimePrecision, When
 
-NEUTRAL_CONFIDENCE = 5.0
-_PRIOR_WEIGHT = 2.0  # alpha + beta of a memory without votes (cognitive-scoring, 7.1)
+UNKNOWN_TIME = "unknown"  # as `occurred_at`: nobody knows when it happened
 _MAX_METADATA_CHARACTERS = 1024 * 1024
 _MAX_HALF_LIFE = timedelta(days=3_650_000)  # `timedelta.max` in seconds does not come back
 _INVISIBLE = ("Cc", "Cf", "Zs", "Zl", "Zp")  # control and format characters, separators
@@ -31,8 +32,19 @@ _FIELDS = {field.name for field in dataclasses.fields(NewMemory)}
 
 
 @dataclass(frozen=True, slots=True)
+class Occurrence:
+    """When something happened, in UTC microseconds: from `start` on, and before `end` where only
+    the day, month or year is known.
+    """
+
+    start: int | None = None
+    end: int | None = None
+    precision: TimePrecision = "instant"
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
-    """A checked memory that is not stored yet; times in UTC microseconds.
+    """A checked memory that is not stored yet; times in UTC microseconds. `prior` is 0 to 1.
 
     `content_hash` is the SHA-256 of everything the caller gave, the namespace apart.
     """
@@ -42,8 +54,9 @@ class Draft:
     key: str | None
     session: str | None
     title: str | None
+    kind: str | None
     speaker: str | None
-    occurred_at: int | None
+    occurred: Occurrence
     valid_from: int | None
     valid_to: int | None
     half_life_s: float | None
@@ -55,19 +68,14 @@ class Draft:
     content_hash: str
 
     @property
-    def beta_posterior(self) -> tuple[float, float]:
-        """alpha and beta of the trust in it before anyone has voted."""
+    def prior(self) -> float | None:
+        """What its writer gives it, 0 to 1; None for the reliability of its source."""
         return prior(self.confidence)
 
 
-def prior(confidence: float | None) -> tuple[float, float]:
-    """Return alpha and beta of the trust in a memory before anyone has voted.
-
-    >>> prior(None), prior(8.0)
-    ((1.0, 1.0), (1.6, 0.4))
-    """
-    m0 = (NEUTRAL_CONFIDENCE if confidence is None else confidence) / 10.0
-    return _PRIOR_WEIGHT * m0, round(_PRIOR_WEIGHT * (1.0 - m0), 12)
+def prior(confidence: float | None) -> float | None:
+    """Return a confidence of 0 to 10 as a share."""
+    return None if confidence is None else confidence / 10.0
 
 
 def draft(new: NewMemory | Mapping[str, Any] | str, *, timezone: tzinfo | None = None) -> Draft:
@@ -94,16 +102,18 @@ def draft(new: NewMemory | Mapping[str, Any] | str, *, timezone: tzinfo | None =
     speaker = check_string(new.speaker, "speaker")
     if speaker is not None and not text.startswith(f"{speaker}:"):
         text = check_text(f"{speaker}: {text}")
+    occurred = check_occurrence(new.occurred_at, timezone)
     valid_from = check_time(new.valid_from, "valid_from", timezone)
     valid_to = check_time(new.valid_to, "valid_to", timezone)
     check_interval(valid_from, valid_to)
+    kind = check_kind(new.kind)
     content: dict[str, Any] = {
         "text": text,
         "key": check_string(new.key, "key", MAX_KEY_CHARACTERS),
         "session": check_string(new.session, "session", MAX_KEY_CHARACTERS),
         "title": check_string(new.title, "title", MAX_KEY_CHARACTERS),
         "speaker": speaker,
-        "occurred_at": check_time(new.occurred_at, "occurred_at", timezone),
+        "occurred_at": occurred.start,
         "valid_from": valid_from,
         "valid_to": valid_to,
         "half_life_s": check_half_life(new.half_life),
@@ -113,10 +123,16 @@ def draft(new: NewMemory | Mapping[str, Any] | str, *, timezone: tzinfo | None =
         "metadata": check_metadata(new.metadata),
         "entities": check_entities(new.entities),
     }
-    written = json.dumps(list(content.values()), ensure_ascii=False, separators=(",", ":"))
+    # what a memory can do without is hashed only where it is given: hashes of others stay
+    more = [kind] if kind is not None else []
+    more += [occurred.precision] if occurred.precision != "instant" else []
+    hashed = json.dumps([*content.values(), *more], ensure_ascii=False, separators=(",", ":"))
+    del content["occurred_at"]
     return Draft(
         namespace=check_namespace(new.namespace),
-        content_hash=hashlib.sha256(written.encode()).hexdigest(),
+        content_hash=hashlib.sha256(hashed.encode()).hexdigest(),
+        kind=kind,
+        occurred=occurred,
         **content,
     )
 
@@ -184,6 +200,27 @@ def check_time(value: When | None, name: str, timezone: tzinfo | None = None) ->
     return None if value is None else to_microseconds(value, name=name, timezone=timezone)
 
 
+def check_occurrence(value: When | None, timezone: tzinfo | None = None) -> Occurrence:
+    """Return when something happened: an instant, or a day, month or year (in `timezone`, else in
+    UTC), or "unknown".
+    """
+    if isinstance(value, str):
+        if value.strip().lower() == UNKNOWN_TIME:
+            return Occurrence(precision="unknown")
+        period = parse_period(value, timezone=UTC if timezone is None else timezone)
+        if period is not None:
+            return Occurrence(period.start, period.end, period.precision)
+    return Occurrence(check_time(value, "occurred_at", timezone))
+
+
+def check_kind(value: Any) -> str | None:
+    """Return an optional kind of memory, which says how fast it ages."""
+    kind = check_string(value, "kind")
+    if kind is not None and kind not in KIND_HALF_LIVES:
+        raise BadInput(f"kind {kind!r} is unknown. Known: {', '.join(KIND_HALF_LIVES)}.")
+    return kind
+
+
 def check_interval(valid_from: int | None, valid_to: int | None) -> None:
     """Refuse an interval that ends before it begins."""
     if valid_from is not None and valid_to is not None and valid_to < valid_from:
@@ -192,15 +229,23 @@ def check_interval(valid_from: int | None, valid_to: int | None) -> None:
 
 
 def reference_time(
-    *, occurred_at: int | None, valid_from: int | None, observed_at: int | None, recorded_at: int
-) -> int:
+    *,
+    occurred_at: int | None,
+    valid_from: int | None,
+    observed_at: int | None,
+    recorded_at: int,
+    precision: str = "instant",
+) -> int | None:
     """Return the time from which a memory's age counts: the first of these that is known.
+
+    When it was recorded says nothing of what happened at an unknown time.
 
     >>> reference_time(occurred_at=None, valid_from=5, observed_at=7, recorded_at=9)
     5
     """
     known = (occurred_at, valid_from, observed_at)
-    return next((time for time in known if time is not None), recorded_at)
+    last = None if precision == "unknown" else recorded_at
+    return next((time for time in known if time is not None), last)
 
 
 def check_number(value: Any, name: str, low: float, high: float) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from memstore.catalog import links, log, memories
+from memstore.catalog import aliases, feedback, links, log, memories
 from memstore.catalog.engine import reading
 from memstore.catalog.tables import SCHEMA_VERSION, memory, source
 from memstore.errors import BadInput, StoreUnwritable
@@ -20,8 +20,11 @@ from memstore.store.opening import OpenStore
 from memstore.times import from_microseconds, iso
 
 FORMAT = "memstore-export"
-FORMAT_VERSION = 1
-TIMES = ("recorded_at", "occurred_at", "valid_from", "valid_to", "expired_at", "observed_at")
+FORMAT_VERSION = 2
+TIMES = (
+    *("recorded_at", "occurred_at", "t_end", "observed_at"),
+    *("valid_from", "valid_to", "expired_at"),
+)
 
 
 def new_path(destination: str | os.PathLike[str], kind: str) -> Path:
@@ -35,8 +38,9 @@ def new_path(destination: str | os.PathLike[str], kind: str) -> Path:
 def export(opened: OpenStore, destination: str | os.PathLike[str]) -> int:
     """Write every live memory with its history as JSONL and return their number.
 
-    The first line names the format, the schema, the encoder and the number of memories; then one
-    memory per line. The file appears whole or not at all, and only its owner may read it.
+    The first line names the format, the schema, the encoder, the number of memories, the sources of
+    which it was said how far they are believed, and the aliases of names; then one memory per line.
+    The file appears whole or not at all, and only its owner may read it.
 
     Raises:
         BadInput: the destination exists.
@@ -67,12 +71,22 @@ def _partial(target: Path) -> Iterator[Path]:
 def _write(opened: OpenStore, file: Path) -> int:
     with file.open("w", encoding="utf-8") as out:
         with reading(opened.engine, opened.path) as connection:
+            paths = memories.namespaces_under(connection, "*")
             header = {
                 "format": FORMAT,
                 "version": FORMAT_VERSION,
                 "schema": SCHEMA_VERSION,
                 "encoder": opened.identity.name,
                 "memories": connection.scalar(select(func.count()).where(memories.live)),
+                "sources": [
+                    {"name": name, "reliability": known.prior, "vote_weight": known.vote}
+                    for name, known, _ in feedback.named_sources(connection)
+                    if known != feedback.UNKNOWN
+                ],
+                "aliases": [
+                    {"namespace": path, "alias": alias, "canon": canon}
+                    for path, alias, canon in map(tuple, aliases.aliases(connection, paths))
+                ],
             }
             out.write(json.dumps(header) + "\n")
             count = 0
@@ -103,12 +117,13 @@ def _exported(connection: Connection) -> Iterator[dict[str, Any]]:
             "title": row.title,
             "text": row.text,
             "metadata": json.loads(row.metadata),
+            "kind": row.kind,
             "source": None if row.source_id is None else names[row.source_id],
             **times,
+            "precision": row.t_precision,
             "superseded_by": row.superseded_by,
             "half_life_seconds": row.half_life_s,
-            "alpha": row.alpha,
-            "beta": row.beta,
+            "prior": row.prior,
             "importance": row.importance,
             "entities_given": row.entities_given,
             "content_hash": row.content_hash,
@@ -127,6 +142,8 @@ def _exported(connection: Connection) -> Iterator[dict[str, Any]]:
                     "at": iso(item.at),
                     "recorded_at": iso(item.recorded_at),
                     "source": item.source,
+                    "session": item.session,
+                    "idempotency_key": item.idempotency_key,
                     "details": dict(item.details),
                 }
                 for item in log.history(connection, row.id)

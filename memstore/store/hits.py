@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from memstore.catalog import memories, vectors
+from memstore.catalog import feedback, memories, vectors
 from memstore.encoders import Encoder, QueryVectors
 from memstore.scoring.calibration import probability
-from memstore.store.candidates import Ranked
 from memstore.store.cognitive_pass import Assessed, rows_of
+from memstore.store.feedback import CHAIN_DEPTH
 from memstore.store.requests import Request
 from memstore.store.snapshot import SnapshotView
 from memstore.store.token_matches import StoredVectors, token_matches
 from memstore.times import from_microseconds, iso
-from memstore.types import Hit, Memory, Part, Passage, Suppressed, TokenMatch
+from memstore.types import (
+    Explanation,
+    Hit,
+    Memory,
+    Part,
+    Passage,
+    Status,
+    Suppressed,
+    TokenMatch,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +47,27 @@ class _Place:
     @property
     def position(self) -> int:
         return int(self.assessed.judged.ranked.positions[self.place])
+
+    @property
+    def status(self) -> Status:
+        return cast(Status, str(self.assessed.statuses[self.place]))
+
+    def explanation(self, *, skewed: bool) -> Explanation:
+        assessed, adjusted = self.assessed, self.assessed.adjusted
+        flags = {
+            "clock_skew": skewed,
+            "invalid_included": self.status != "current",
+            "near_duplicate_guard": assessed.shifts[self.place] != 0.0,
+            "not_reranked": self.below is not None,
+        }
+        return Explanation(
+            semantic_rank=int(assessed.semantic_ranks[self.place]),
+            adjustment=sum(float(values[self.place]) for values in adjusted.parts.values()),
+            uncapped=float(adjusted.uncapped[self.place]),
+            cap=assessed.profile.cap,
+            scale=float(adjusted.scale[self.place]),
+            flags=tuple(flag for flag, raised in flags.items() if raised),
+        )
 
     def parts(self) -> tuple[Part, ...]:
         parts = self.assessed.parts(self.place)
@@ -123,9 +154,15 @@ class HitMaker:
             relevance=scorer.relevance(
                 float(assessed.judged.ranked.scores[at]), float(assessed.semantic[at])
             ),
+            status=place.status,
+            explanation=place.explanation(skewed=self._begins_later(place)) if explain else None,
             parts=place.parts() if explain else (),
             token_matches=self._token_matches(item, passage, place) if explain else (),
         )
+
+    def _begins_later(self, place: _Place) -> bool:
+        begins = int(self._view.columns["start"][place.position])
+        return place.status == "current" and begins > self._request.moment
 
     def _token_matches(
         self, item: Memory, passage: Passage, place: _Place
@@ -155,25 +192,36 @@ class HitMaker:
         rows = rows_of(self._view, removed.judged.ranked)
         loaded = memories.load_rows(self._connection, rows)
         return tuple(
-            Suppressed(memory=item, score=float(scores[place]), reason=self._reason(item))
+            self._suppressed(item, float(scores[place]))
             for place in np.argsort(-scores, kind="stable")
             if scores[place] > bar
             and scores[place] >= least
             and (item := loaded.get(rows[place])) is not None
         )
 
-    def _reason(self, item: Memory) -> str:
+    def _suppressed(self, item: Memory, score: float) -> Suppressed:
+        successors = feedback.chain(self._connection, item.id, depth=CHAIN_DEPTH)
+        current = successors[-1] if successors else None
+        return Suppressed(
+            memory=item, score=score, reason=self._reason(item, successors), current_id=current
+        )
+
+    def _reason(self, item: Memory, successors: Sequence[str]) -> str:
         moment = from_microseconds(self._request.moment)
         if item.valid_to is not None and item.valid_to <= moment:
-            by = f", superseded by {item.superseded_by}" if item.superseded_by else ""
-            return f"held until {iso(item.valid_to)}{by}"
+            by = f", superseded by {successors[0]}" if successors else ""
+            now = f", by now {successors[-1]}" if len(successors) > 1 else ""
+            return f"held until {iso(item.valid_to)}{by}{now}"
+        if self._request.drop_undated and item.precision == "unknown":
+            return "nobody knows when"
         start = item.valid_from or item.occurred_at or item.recorded_at
         return f"begins {iso(start)}"
 
 
-def begins_later(view: SnapshotView, ranked: Ranked, moment: int) -> bool:
+def begins_later(view: SnapshotView, assessed: Assessed, moment: int) -> bool:
     """Return whether a memory is valid only thanks to the tolerance for clocks."""
-    return bool((view.columns["start"][ranked.positions] > moment).any())
+    starts = view.columns["start"][assessed.judged.ranked.positions]
+    return bool(((starts > moment) & (assessed.statuses == "current")).any())
 
 
 def _passage_id(place: _Place) -> int:

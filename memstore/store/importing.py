@@ -9,21 +9,24 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy import Connection, delete
 
-from memstore.catalog import links, log, memories, vectors
+from memstore.catalog import feedback, links, log, memories, vectors
+from memstore.catalog.aliases import add_alias
 from memstore.catalog.engine import reading, writing
+from memstore.catalog.feedback import UNKNOWN, Reliability
 from memstore.catalog.memories import MemoryRow
 from memstore.catalog.tables import memory
-from memstore.entities import EntityLink
+from memstore.entities import EntityLink, canonical
 from memstore.errors import BadInput
 from memstore.store import drafts
+from memstore.store.counters import recount
 from memstore.store.encoding import Written, encode
 from memstore.store.exporting import FORMAT, FORMAT_VERSION, TIMES
 from memstore.store.opening import OpenStore
-from memstore.types import Event, ImportReport
+from memstore.types import Event, ImportReport, TimePrecision
 
 _BATCH = 128
 _UNLIMITED = sys.maxsize  # what the store made of texts may be longer than what a caller may give
@@ -60,7 +63,7 @@ def import_(
         seen += len(batch)
         batch.clear()
 
-    for item in _lines(Path(path)):
+    for item in _lines(opened, Path(path), now):
         batch.append(item)
         if len(batch) == _BATCH:
             store()
@@ -69,7 +72,8 @@ def import_(
     return ImportReport(added=added, unchanged=seen - added)
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def _lines(opened: OpenStore, path: Path, now: int) -> Iterator[dict[str, Any]]:
+    """Yield what was exported of each memory, having said how far their sources are believed."""
     try:
         with path.open("rb") as lines:
             header = _object(lines.readline(), path, 1)
@@ -78,6 +82,8 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                     f"{path} is no memstore export of version {FORMAT_VERSION}. To store plain "
                     f"JSONL use:\n    memstore ingest {path}"
                 )
+            if header.get("sources") or header.get("aliases"):
+                _import_names(opened, header, now)
             found = 0
             for number, line in enumerate(lines, start=2):
                 if line.strip():
@@ -90,6 +96,44 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                 )
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _import_names(opened: OpenStore, header: Mapping[str, Any], now: int) -> None:
+    """Believe sources as the exported store did, unless this one was told otherwise, and let names
+    stand for each other as they did there.
+    """
+    try:
+        known = [
+            (
+                drafts.check_namespace(item["namespace"]),
+                canonical(drafts.check_text(item["alias"], "an alias")),
+                canonical(drafts.check_text(item["canon"], "a name")),
+            )
+            for item in header.get("aliases", ())
+        ]
+        told = [
+            (
+                drafts.check_string(item["name"], "a source"),
+                Reliability(
+                    drafts.check_number(item["reliability"], "reliability", 0.0, 1.0),
+                    drafts.check_number(item["vote_weight"], "vote_weight", 0.0, 1.0),
+                ),
+            )
+            for item in header.get("sources", ())
+        ]
+    except (TypeError, KeyError, BadInput) as error:
+        raise BadInput(f"{header['place']}: not as export writes it: {error!r}.") from error
+    with writing(opened.engine, opened.path) as connection:
+        for name, reliability in told:
+            source = memories.source_id(connection, name)
+            if source is None or feedback.source_reliability(connection, source) != UNKNOWN:
+                continue
+            feedback.write_reliability(connection, source, reliability, now=now)
+            recount(connection, feedback.believing(connection, source))
+        for path, alias, canon in known:
+            add_alias(connection, memories.namespace_id(connection, path), alias, canon)
+        if known:
+            log.append_event(connection, log.STORE, log.ALIAS, now=now)
 
 
 def _object(line: bytes, path: Path, number: int) -> dict[str, Any]:
@@ -135,13 +179,13 @@ def _import_batch(opened: OpenStore, batch: list[dict[str, Any]], now: int) -> i
     with writing(opened.engine, opened.path) as connection:
         opened.check_encoder(connection, encoder)
         stored = set(memories.live_rows(connection, [item.row.id for item in new]))
-        added = 0
+        rows = []
         for item, passages in zip(new, encoded, strict=True):
             if item.row.id not in stored:
-                _insert(connection, item, passages, now)
+                rows.append(_insert(connection, item, passages, now))
                 stored.add(item.row.id)  # an export names each memory once; the first one counts
-                added += 1
-    return added
+        recount(connection, rows)
+    return len(rows)
 
 
 def _contexts(connection: Connection, items: list[_Imported], count: int) -> list[tuple[str, ...]]:
@@ -177,21 +221,21 @@ def _checked(item: dict[str, Any]) -> _Imported:
 
 def _imported(item: dict[str, Any]) -> _Imported:
     given = (
-        *("text", "namespace", "key", "session", "title", "source", "metadata"),
+        *("text", "namespace", "key", "session", "title", "kind", "source", "metadata"),
         *("occurred_at", "valid_from", "valid_to"),
     )
     draft = drafts.draft(
         {name: item.get(name) for name in given} | {"importance": item.get("importance", 0.0)}
     )
+    precision = item.get("precision", "instant")
+    if precision not in get_args(TimePrecision):
+        raise BadInput(f"precision is {precision!r}.")
     times = {name: drafts.check_time(item.get(name), name) for name in TIMES}
     recorded_at = times["recorded_at"]
     id_ = drafts.check_string(item.get("id"), "id", 64)
     if id_ is None or recorded_at is None:
         raise BadInput("id or recorded_at is missing.")
-    alpha = drafts.check_number(item.get("alpha"), "alpha", 0.0, 1e9)
-    beta = drafts.check_number(item.get("beta"), "beta", 0.0, 1e9)
-    if alpha + beta <= 0:
-        raise BadInput("alpha and beta are both 0.")
+    prior = item.get("prior")
     half_life = item.get("half_life_seconds")
     row = MemoryRow(
         id=id_,
@@ -205,21 +249,26 @@ def _imported(item: dict[str, Any]) -> _Imported:
         metadata=draft.metadata,
         source_id=None,
         recorded_at=recorded_at,
-        occurred_at=draft.occurred_at,
+        occurred_at=draft.occurred.start,
         valid_from=draft.valid_from,
         valid_to=draft.valid_to,
         half_life_s=None
         if half_life is None
         else drafts.check_half_life(timedelta(seconds=half_life)),
-        alpha=alpha,
-        beta=beta,
+        prior=None if prior is None else drafts.check_number(prior, "prior", 0.0, 1.0),
+        alpha=1.0,  # counted from the events, when these are stored
+        beta=1.0,
         importance=draft.importance,
+        kind=draft.kind,
         t_ref=drafts.reference_time(
-            occurred_at=draft.occurred_at,
+            occurred_at=draft.occurred.start,
             valid_from=draft.valid_from,
             observed_at=times["observed_at"],
             recorded_at=recorded_at,
+            precision=precision,
         ),
+        t_end=times["t_end"],
+        t_precision=precision,
         entities_given=item.get("entities_given") is True,
         superseded_by=drafts.check_string(item.get("superseded_by"), "superseded_by", 64),
     )
@@ -253,12 +302,18 @@ def _event(item: Mapping[str, Any]) -> Mapping[str, Any]:
         "at": drafts.check_time(item["at"], "an event's time"),
         "recorded_at": drafts.check_time(item["recorded_at"], "an event's time"),
         "source": drafts.check_string(item.get("source"), "an event's source"),
+        "session": drafts.check_string(item.get("session"), "an event's session"),
+        "idempotency_key": drafts.check_string(
+            item.get("idempotency_key"), "an event's idempotency_key"
+        ),
         "details": json.loads(details),
     }
 
 
-def _insert(connection: Connection, item: _Imported, passages: Any, now: int) -> None:
-    """Store a memory; its tombstone, if there is one, goes, and what is logged of it stays."""
+def _insert(connection: Connection, item: _Imported, passages: Any, now: int) -> int:
+    """Store a memory and return its row; its tombstone, if there is one, goes, and what is logged
+    of it stays.
+    """
     connection.execute(delete(memory).where(memory.c.id == item.row.id))
     logged = [_logged(entry) for entry in log.history(connection, item.row.id)]
     namespace = memories.namespace_id(connection, item.namespace)
@@ -274,6 +329,7 @@ def _insert(connection: Connection, item: _Imported, passages: Any, now: int) ->
         if entry in logged:
             logged.remove(entry)
             continue
+        key = entry["idempotency_key"]
         log.append_event(
             connection,
             row.id,
@@ -281,9 +337,13 @@ def _insert(connection: Connection, item: _Imported, passages: Any, now: int) ->
             now=entry["recorded_at"],
             at=entry["at"],
             source_id=memories.source_id(connection, entry["source"]),
+            session=entry["session"],
             payload=entry["details"],
+            # a call of this store may have used the same one
+            idempotency_key=None if key and feedback.repeated(connection, key) else key,
         )
     log.append_event(connection, row.id, "import", now=now)
+    return number
 
 
 def _logged(item: Event) -> Mapping[str, Any]:
@@ -293,5 +353,7 @@ def _logged(item: Event) -> Mapping[str, Any]:
         "at": drafts.check_time(item.at, "at"),
         "recorded_at": drafts.check_time(item.recorded_at, "recorded_at"),
         "source": item.source,
+        "session": item.session,
+        "idempotency_key": item.idempotency_key,
         "details": item.details,
     }

@@ -18,7 +18,7 @@ from typing import Any
 
 from memstore.errors import BadInput
 from memstore.settings import DEFAULT_NAMESPACE
-from memstore.store.drafts import Draft, check_namespace, draft
+from memstore.store.drafts import Draft, check_kind, check_namespace, draft
 from memstore.store.opening import OpenStore
 from memstore.store.writing import microseconds_now, store_drafts
 from memstore.types import IngestReport, LineError
@@ -62,6 +62,7 @@ class Defaults:
 
     namespace: str = DEFAULT_NAMESPACE
     source: str | None = None
+    kind: str | None = None
     timezone: tzinfo | None = None
     format: str | None = None
 
@@ -83,6 +84,7 @@ def ingest(
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise BadInput(f"batch_size is {batch_size!r}; give a whole number of at least 1.")
     check_namespace(defaults.namespace)
+    check_kind(defaults.kind)
     if defaults.format is not None and defaults.format not in FORMATS.values():
         known = ", ".join(sorted(set(FORMATS.values())))
         raise BadInput(f"Format {defaults.format!r} is unknown. Known: {known}.")
@@ -275,7 +277,11 @@ def _parsed(item: Any, origin: Origin, defaults: Defaults) -> Draft | LineError:
 
 
 def _fields(item: Mapping[str, Any], defaults: Defaults) -> dict[str, Any]:
-    fields: dict[str, Any] = {"namespace": defaults.namespace, "source": defaults.source}
+    fields: dict[str, Any] = {
+        "namespace": defaults.namespace,
+        "source": defaults.source,
+        "kind": defaults.kind,
+    }
     metadata: dict[str, Any] = {}
     given = item.get("metadata")
     if given is not None:

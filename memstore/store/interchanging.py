@@ -22,6 +22,7 @@ from sqlalchemy import Connection, select
 
 from memstore.catalog import links, log, memories, segments
 from memstore.catalog.engine import reading, writing
+from memstore.catalog.feedback import source_reliability
 from memstore.catalog.memories import MemoryRow
 from memstore.catalog.segments import NewSegment
 from memstore.catalog.sql import among
@@ -31,6 +32,7 @@ from memstore.errors import BadInput, StoreLocked, StoreUnwritable
 from memstore.index import Manifest, SegmentWriter, write_codec
 from memstore.index.codec import Codes
 from memstore.index.interchange import ChosenRows, IndexContent, read_colbert_index, read_texts
+from memstore.scoring.evidence import posterior
 from memstore.store.checkpoint_names import check_encoder_of_index
 from memstore.store.drafts import Draft, draft
 from memstore.store.identity import check_current
@@ -289,18 +291,20 @@ class _Adoption:
         opened = self._opened
         with writing(opened.engine, opened.path) as connection:
             check_current(connection, opened.path, opened.identity)
-            if log.changed_since(connection, version, but=log.SEAL):
+            if log.changed_since(connection, version):
                 self._check_same(connection, path, there)
             codec_id = segments.insert_codec(connection, *self._codec, self._now)
             segment_id = segments.insert_segment(connection, self._segment, codec_id, self._now)
             namespace = memories.namespace_id(connection, path)
             source = memories.source_id(connection, self._adopted[0].draft.source)
+            trust = posterior(source_reliability(connection, source).prior)
             place = 0
             for batch in _batches(self._adopted):
                 self._progress("storing memories", place, len(self._adopted))
+                made = [self._row(item.draft, namespace, source, trust) for item in batch]
                 rows = [
-                    (self._rows + n, self._passages + n, self._row(item.draft, namespace, source))
-                    for n, item in enumerate(batch, start=place)
+                    (self._rows + n, self._passages + n, row)
+                    for n, row in enumerate(made, start=place)
                 ]
                 segments.insert_sealed_memories(connection, segment_id, rows)
                 for (number, _, row), item in zip(rows, batch, strict=True):
@@ -319,8 +323,9 @@ class _Adoption:
                 "the import. Nothing was imported; run it again."
             )
 
-    def _row(self, item: Draft, namespace: int, source: int | None) -> MemoryRow:
-        alpha, beta = item.beta_posterior
+    def _row(
+        self, item: Draft, namespace: int, source: int | None, trust: tuple[float, float]
+    ) -> MemoryRow:
         return MemoryRow(
             id=new_id(self._now),
             namespace_id=namespace,
@@ -336,8 +341,9 @@ class _Adoption:
             valid_from=None,
             valid_to=None,
             half_life_s=None,
-            alpha=alpha,
-            beta=beta,
+            prior=None,
+            alpha=trust[0],
+            beta=trust[1],
             importance=item.importance,
             t_ref=self._now,
             entities_given=False,

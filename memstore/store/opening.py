@@ -47,6 +47,7 @@ _LEAST = {
     "candidates": 1,
     "hot_tokens": 0,
     "threads": 1,
+    "proposals": 0,
     "rerank_depth": 1,
     "rerank_batch_size": 1,
     "rerank_max_length": 16,
@@ -204,6 +205,11 @@ def _checked(settings: Settings) -> Settings:
             continue
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise BadInput(f"Setting {name!r} is {value!r}; give a whole number from {least}.")
+    if not isinstance(settings.log_pages, bool):
+        raise BadInput(f"Setting 'log_pages' is {settings.log_pages!r}; give true or false.")
+    spread = settings.spreading
+    if isinstance(spread, bool) or not isinstance(spread, (int, float)) or not 0 <= spread <= 1:
+        raise BadInput(f"Setting 'spreading' is {spread!r}; give a number from 0 to 1.")
     if settings.residual_bits not in (1, 2, 4, 8):
         raise BadInput(f"Setting 'residual_bits' is {settings.residual_bits!r}; give 1, 2, 4 or 8.")
     if settings.rerank_dtype not in _DTYPES:

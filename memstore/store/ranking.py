@@ -10,19 +10,23 @@ from typing import Any
 
 import numpy as np
 
+from memstore.catalog.engine import reading
+from memstore.catalog.feedback import UNKNOWN
 from memstore.catalog.vectors import PassageVectors
 from memstore.errors import BadInput
 from memstore.index import HotTier
 from memstore.rerank import Reranker
 from memstore.scoring.calibration import probability
+from memstore.scoring.evidence import posterior
 from memstore.store.candidates import Judged, Ranked, Scorer
 from memstore.store.columns import NEVER
-from memstore.store.drafts import NEUTRAL_CONFIDENCE, Draft, draft
+from memstore.store.drafts import Draft, draft
 from memstore.store.encoding import Written, encode, passage_heading
 from memstore.store.opening import OpenStore
 from memstore.store.rerankers import FAILURES, Choice
 from memstore.store.reranking import Candidate, best_windows
 from memstore.store.retrieval import Retrieval
+from memstore.store.scorers import encoder_calibration, reranker_calibration_in
 from memstore.store.snapshot import NOTHING_SEALED, SnapshotView
 from memstore.times import from_microseconds
 from memstore.types import Hit, Memory, NewMemory, Part, Passage
@@ -99,6 +103,8 @@ def _by_encoder(
     space = view.space([0], None)
     retrieval = Retrieval(view, space, query, opened.settings, opened.device)
     ranked = retrieval.best(view.allow(space, view.live), len(chosen))
+    with reading(opened.engine, opened.path) as connection:
+        calibration = encoder_calibration(connection, encoder.identity)
     spans = {
         chosen[position]: (passages[number][1].start, passages[number][1].end)
         for position, number in zip(
@@ -108,7 +114,7 @@ def _by_encoder(
     positions = np.array(chosen, dtype=np.int64)[ranked.positions]
     return Judged(
         Ranked(positions, ranked.passage_ids, ranked.scores),
-        retrieval.scorer(encoder.identity.name),
+        retrieval.scorer(encoder.identity.name, calibration),
         spans,
     )
 
@@ -146,13 +152,15 @@ def _by_reranker(
     found = best_windows(reranker, text, candidates, progress=progress)
     scores = {index: one for index, one in enumerate(found) if one is not None}
     order = sorted(scores, key=lambda index: (-scores[index][0], index))
+    with reading(opened.engine, opened.path) as connection:
+        calibration = reranker_calibration_in(connection, reranker)
     return Judged(
         Ranked(
             np.array(order, dtype=np.int64),
             np.zeros(len(order), dtype=np.int64),
             np.array([scores[index][0] for index in order], dtype=np.float64),
         ),
-        Scorer.of(reranker),
+        Scorer.of(reranker, calibration),
         {index: scores[index][1] for index in order},
     )
 
@@ -194,6 +202,7 @@ def _memory(checked: Draft, now: int) -> Memory:
     def time(value: int | None) -> datetime | None:
         return None if value is None else from_microseconds(value)
 
+    alpha, beta = posterior(UNKNOWN.prior if checked.prior is None else checked.prior)
     return Memory(
         id="",
         namespace=checked.namespace,
@@ -202,14 +211,20 @@ def _memory(checked: Draft, now: int) -> Memory:
         title=checked.title,
         text=checked.text,
         metadata=json.loads(checked.metadata),
+        kind=checked.kind,
         source=checked.source,
-        occurred_at=time(checked.occurred_at),
+        occurred_at=time(checked.occurred.start),
+        precision=checked.occurred.precision,
         recorded_at=from_microseconds(now),
         valid_from=time(checked.valid_from),
         valid_to=time(checked.valid_to),
         superseded_by=None,
+        retracted_at=None,
         half_life=None if checked.half_life_s is None else timedelta(seconds=checked.half_life_s),
-        confidence=NEUTRAL_CONFIDENCE if checked.confidence is None else checked.confidence,
+        confidence=10.0 * alpha / (alpha + beta),
+        alpha=alpha,
+        beta=beta,
+        uses=0,
         importance=checked.importance,
         entities=checked.entities or (),
     )

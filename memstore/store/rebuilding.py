@@ -57,7 +57,7 @@ def rebuild(
         opened.replacing(encoder),
         writing(opened.engine, opened.path) as connection,
     ):
-        if log.changed_since(connection, version, but=log.SEAL):
+        if log.changed_since(connection, version):
             raise StoreLocked(
                 f"{opened.path} was changed while it was being re-encoded. Nothing was "
                 "replaced; run the rebuild again when nobody writes."

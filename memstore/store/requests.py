@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy import ColumnElement
 
@@ -17,6 +17,7 @@ from memstore.scoring.profiles import Profile, resolve
 from memstore.settings import MAX_LIMIT
 from memstore.store import drafts
 from memstore.store.rerankers import check_rerank
+from memstore.types import Temporal
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,10 @@ class Request:
     rerank: str | Reranker | None = None
     rerank_depth: int | None = None
     skip_rerank_errors: bool = False
+    temporal: Temporal = "auto"
+    include_invalid: bool = False
+    drop_undated: bool = False
+    newest_wins: bool = False
 
     @property
     def moment(self) -> int:
@@ -59,6 +64,10 @@ def check_query(
     rerank: str | Reranker | None = None,
     rerank_depth: int | None = None,
     on_rerank_error: str = "raise",
+    temporal: Temporal = "auto",
+    include_invalid: bool = False,
+    undated: str = "keep",
+    newest_wins: bool = False,
 ) -> Request:
     """Check the arguments that `query` and `query_many` share.
 
@@ -72,6 +81,10 @@ def check_query(
         check_count(rerank_depth, "rerank_depth", MAX_LIMIT)
     if min_score is not None:
         drafts.check_number(min_score, "min_score", -1e9, 1e9)
+    if temporal not in get_args(Temporal):
+        raise BadInput(f"temporal is {temporal!r}; give {', '.join(get_args(Temporal))}.")
+    if undated not in ("keep", "drop"):
+        raise BadInput(f"undated is {undated!r}; give 'keep' or 'drop'.")
     present = drafts.check_time(now, "now")
     return Request(
         namespace=drafts.check_namespace(namespace, allow_all=True),
@@ -87,6 +100,10 @@ def check_query(
         rerank=check_rerank(rerank),
         rerank_depth=rerank_depth,
         skip_rerank_errors=check_on_rerank_error(on_rerank_error),
+        temporal=temporal,
+        include_invalid=bool(include_invalid),
+        drop_undated=undated == "drop",
+        newest_wins=bool(newest_wins),
     )
 
 

@@ -146,4 +146,5 @@ def _late_interaction(name: str, encoder: Encoder) -> Reranker:
         encode_query=encode_query,
         encode_documents=encode_documents,
         parameters=getattr(encoder, "parameters", None),  # of checkpoints; no part of the contract
+        fingerprint=encoder.identity.fingerprint,
     )

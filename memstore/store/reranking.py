@@ -19,6 +19,7 @@ from memstore.settings import Settings
 from memstore.store.candidates import Judged, Ranked, Scorer
 from memstore.store.cognitive_pass import rows_of
 from memstore.store.encoding import passage_heading
+from memstore.store.scorers import reranker_calibration_in
 from memstore.store.snapshot import SnapshotView
 
 
@@ -141,7 +142,7 @@ class SecondLook:
         self._connection = connection
         self._view = view
         self._settings = settings
-        self._scorer = Scorer.of(reranker)
+        self._scorer = Scorer.of(reranker, reranker_calibration_in(connection, reranker))
 
     def judge(
         self, text: str, retrieved: Judged, invalid: Judged | None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from memstore.encoders import QueryVectors
 from memstore.index import Rest, SealedSearch, depths_for, token_weights, weighted_scores
-from memstore.scoring.calibration import calibration_for
+from memstore.scoring.calibration import Calibration
 from memstore.settings import Settings
 from memstore.store.candidates import Ranked, Scorer
 from memstore.store.snapshot import SMALL, Allowed, SnapshotView, Space
@@ -35,7 +35,7 @@ class Retrieval:
         self._view = view
         self._space = space
         self._settings = settings
-        self._query_tokens = len(query.vectors)
+        self.query_tokens = len(query.vectors)
         self._hot_maxima = view.hot.similarities(query.vectors, space.hot)
         self._search: SealedSearch | None = None
         sampled = np.empty((0, len(query.vectors)), dtype=np.float32)
@@ -74,18 +74,22 @@ class Retrieval:
         count = len(hot) + self._space.sealed_memories
         return (float(np.sum(np.sort(hot))) + of_sealed) / count
 
-    def scorer(self, encoder: str) -> Scorer:
+    def scorer(self, encoder: str, calibration: Calibration | None) -> Scorer:
         """Return how the scores become log-odds, given whose vectors they compare."""
-        calibration = calibration_for(encoder)
         if calibration is None:
             return Scorer(encoder, "maxsim", None)
         calibrate = partial(
             calibration,
             mean=self.mean,
             memories=self.memories,
-            query_tokens=self._query_tokens,
+            query_tokens=self.query_tokens,
         )
         return Scorer(encoder, "maxsim", calibrate)
+
+    @property
+    def exhaustive(self) -> bool:
+        """Whether every passage was scored exactly, so that no better memory can be left out."""
+        return self._search is None or self._small
 
     def best(self, allowed: Allowed, depth: int) -> Ranked:
         """Return the best memories among the allowed ones, each by its best passage.

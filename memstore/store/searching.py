@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,25 +18,34 @@ from sqlalchemy import Connection, and_
 from memstore.catalog import memories
 from memstore.catalog.engine import reading
 from memstore.catalog.log import validity_changes
+from memstore.catalog.pages import PageRow
 from memstore.catalog.sql import among
 from memstore.catalog.tables import memory
 from memstore.encoders import Encoder, QueryVectors
 from memstore.errors import EncoderMismatch
 from memstore.maxsim import TokenVectors
-from memstore.store.candidates import Judged
-from memstore.store.cognitive_pass import CognitivePass
-from memstore.store.columns import NEVER
+from memstore.scoring.exactness import exact_topk
+from memstore.store.active_weights import active_profile
+from memstore.store.candidates import Candidates, Judged
+from memstore.store.cognitive_pass import Assessed, CognitivePass, rows_of
+from memstore.store.columns import ALWAYS, NEVER
 from memstore.store.hits import HitMaker, begins_later
 from memstore.store.index_files import retried
 from memstore.store.opening import OpenStore
+from memstore.store.pages import logged, page_of
 from memstore.store.requests import Request
 from memstore.store.rerankers import FAILURES, Choice, choose
 from memstore.store.reranking import SecondLook
 from memstore.store.retrieval import Retrieval
+from memstore.store.scorers import encoder_calibration
 from memstore.store.snapshot import SnapshotView
-from memstore.store.token_matches import hot_vectors
+from memstore.store.stored_vectors import stored_vectors
+from memstore.store.writing import microseconds_now
 from memstore.times import from_microseconds
-from memstore.types import QueryResult, Suppressed
+from memstore.types import Hit, QueryResult, Suppressed
+
+T = TypeVar("T")
+Took = Mapping[str, float]  # seconds per stage
 
 _SKEW = 300_000_000  # microseconds a writer's clock may be ahead of the reader's
 
@@ -45,27 +55,54 @@ def answer(
     texts: Sequence[str],
     request: Request,
     progress: Callable[[int], None] | None = None,
+    *,
+    log: bool = True,
 ) -> list[QueryResult]:
     """Answer queries from one state of the store.
 
     Args:
         progress: called with the number of queries answered since the last call.
+        log: whether pages are logged, if the settings say so.
 
     Raises:
         EncoderMismatch: another process re-encoded the store with another encoder.
     """
     # a model loads before the store is read
     choice = choose(opened, request.rerank, skip=request.skip_rerank_errors)
-    return retried(opened.path, lambda: _answer(opened, texts, request, choice, progress))
+
+    def finish(search: _Search, queries: Sequence[QueryVectors], took: Took) -> list[QueryResult]:
+        results = search.results(texts, queries, took, progress)
+        shown[:] = search.pages
+        return results
+
+    shown: list[PageRow] = []
+    results = retried(opened.path, lambda: _ask(opened, texts, request, choice, finish))
+    return logged(opened, results, shown) if log and opened.settings.log_pages else results
 
 
-def _answer(
+def candidates(
+    opened: OpenStore, texts: Sequence[str], request: Request, depth: int
+) -> list[Candidates]:
+    """Return what is found for queries before anything but relevance counts.
+
+    Args:
+        depth: most memories per query.
+    """
+    choice = choose(opened, request.rerank, skip=False)
+
+    def finish(search: _Search, queries: Sequence[QueryVectors], took: Took) -> list[Candidates]:
+        return search.candidates(texts, queries, depth)
+
+    return retried(opened.path, lambda: _ask(opened, texts, request, choice, finish))
+
+
+def _ask(
     opened: OpenStore,
     texts: Sequence[str],
     request: Request,
     choice: Choice,
-    progress: Callable[[int], None] | None,
-) -> list[QueryResult]:
+    finish: Callable[[_Search, Sequence[QueryVectors], Took], list[T]],
+) -> list[T]:
     while texts:
         encoder, snapshot = opened.current()
         began = time.perf_counter()
@@ -77,7 +114,7 @@ def _answer(
                 view = snapshot.refresh(connection)  # once: its rows are this transaction's
                 took["refresh"] = (time.perf_counter() - began) / max(len(texts), 1)
                 search = _Search(opened, encoder, connection, view, request, choice)
-                return search.results(texts, encoded, took, progress)
+                return finish(search, encoded, took)
         except EncoderMismatch:
             if opened.current() == (encoder, snapshot):
                 raise
@@ -104,11 +141,16 @@ class _Search:
         self._request = request
         self._choice = choice
         self._failed: str | None = None  # the first failure of the reranker: it is not asked again
+        self._calibration = encoder_calibration(connection, encoder.identity)
+        self._profile = active_profile(connection, request.profile)
+        self.pages: list[PageRow] = []
         self._namespaces = list(memories.namespaces_under(connection, request.namespace))
         self._space = view.space(self._namespaces, request.known_at)
         self._matching = _filtered(connection, view, self._namespaces, request)
         self._valid = _valid(connection, view, request)
-        self._allowed = view.allow(self._space, self._matching & self._valid)
+        allowed = self._matching if request.include_invalid else self._matching & self._valid
+        self._allowed = view.allow(self._space, allowed)
+        self._allowed_memories = int(np.count_nonzero(self._space.known & allowed))
         settings = opened.settings
         self._reranked = settings.rerank_depth
         if request.rerank_depth is not None:
@@ -138,12 +180,37 @@ class _Search:
                 progress(1)
         return finished
 
+    def candidates(
+        self, texts: Sequence[str], queries: Sequence[QueryVectors], depth: int
+    ) -> list[Candidates]:
+        """Return what retrieval, or the reranker, finds for each query."""
+        self._depth = depth
+        found = []
+        for text, query in zip(texts, queries, strict=True):
+            retrieval, retrieved, _ = self._retrieve(query)
+            judged = self._look_again(text, retrieval, retrieved, None)[0][0]
+            ranked, second = judged.ranked, judged.scorer.second
+            rows = rows_of(self._view, ranked)
+            names = memories.names_of(self._connection, rows)
+            found.append(
+                Candidates(
+                    ids=[names[row][0] for row in rows],
+                    keys=[names[row][1] for row in rows],
+                    scores=ranked.scores,
+                    mean=0.0 if second else retrieval.mean,
+                    memories=1 if second else retrieval.memories,
+                    query_tokens=1 if second else retrieval.query_tokens,
+                )
+            )
+        return found
+
     def _retrieve(self, query: QueryVectors) -> tuple[Retrieval, Judged, float]:
         began = time.perf_counter()
         opened = self._opened
         retrieval = Retrieval(self._view, self._space, query, opened.settings, opened.device)
         ranked = retrieval.best(self._allowed, self._depth)
-        judged = Judged(ranked, retrieval.scorer(self._encoder.identity.name))
+        name = self._encoder.identity.name
+        judged = Judged(ranked, retrieval.scorer(name, self._calibration))
         return retrieval, judged, time.perf_counter() - began
 
     def _finish(
@@ -156,7 +223,7 @@ class _Search:
         request = self._request
         retrieval, judged, took["retrieve"] = retrieved
         invalid: Judged | None = None
-        if request.explain:
+        if request.explain and not request.include_invalid:
             allowed = self._view.allow(self._space, self._matching & ~self._valid)
             depth = request.limit
             if self._choice.reranker is not None:
@@ -168,7 +235,15 @@ class _Search:
             took["rerank"] = time.perf_counter() - began
         began = time.perf_counter()
         pass_ = CognitivePass(
-            self._connection, self._view, request, self._namespaces, retrieval.memories, text
+            self._connection,
+            self._view,
+            request,
+            self._profile,
+            self._namespaces,
+            self._view.columns["start"][self._space.known],
+            text,
+            self._valid,
+            self._opened.settings.spreading,
         )
         maker = HitMaker(
             self._encoder,
@@ -184,9 +259,14 @@ class _Search:
         suppressed: tuple[Suppressed, ...] = ()
         if removed is not None:
             suppressed = maker.suppressed(pass_.assess(removed, like=assessed[0]), hits)
+        if self._opened.settings.log_pages:
+            page = page_of(text, hits, assessed[0], self._profile, now=microseconds_now())
+            self.pages.append(page)
         took["score"] = time.perf_counter() - began
         flags = [*pass_.flags, *maker.flags]
-        if any(begins_later(self._view, one.ranked, request.moment) for one in lists):
+        if any(hit.status != "current" for hit in hits):
+            flags.append("invalid_included")
+        if any(begins_later(self._view, one, request.moment) for one in assessed):
             flags.append("clock_skew")
         if query.truncated:
             flags.append("query_truncated")
@@ -199,11 +279,33 @@ class _Search:
             as_of=from_microseconds(request.moment),
             known_at=None if request.known_at is None else from_microseconds(request.known_at),
             profile=assessed[0].profile.name,
+            profile_version=assessed[0].profile.label,
             took=took,
             suppressed=suppressed,
             flags=tuple(dict.fromkeys(flags)),
             reranker=None if error is not None else self._choice.name,
             rerank_error=error,
+            temporal=pass_.temporal,
+            exact_topk=self._exact(retrieval, assessed, hits),
+        )
+
+    def _exact(
+        self, retrieval: Retrieval, assessed: Sequence[Assessed], hits: Sequence[Hit]
+    ) -> bool:
+        """Return whether scoring every memory would certainly have given the same hits."""
+        first = assessed[0]
+        pool = sum(len(item.semantic) for item in assessed)
+        everything = pool >= self._allowed_memories
+        if len(assessed) > 1 or first.judged.scorer.second or first.shifts.any():
+            # a reranker may like best what it has not read, and the guard compares candidates
+            return everything and len(assessed) == 1
+        bound = float(first.semantic.min()) if pool and retrieval.exhaustive else None
+        return exact_topk(
+            bound,
+            hits[-1].score if len(hits) == self._request.limit else None,
+            currency=first.profile.currency,
+            profile=first.profile,
+            nothing_outside=everything,
         )
 
     def _look_again(
@@ -239,12 +341,8 @@ class _Search:
         return [scored, others], hidden if len(scored.ranked) else invalid, None
 
     def _stored_vectors(self, passage_id: int) -> TokenVectors | None:
-        """Return a passage's vectors, wherever they lie."""
-        sealed = self._view.sealed
-        for base, segment in sealed.parts():
-            for slot in segment.slots_of(np.array([passage_id])):
-                return next(sealed.vectors(np.array([base + slot])))
-        return hot_vectors(self._connection, self._encoder.identity.dim, passage_id)
+        dim = self._encoder.identity.dim
+        return stored_vectors(self._connection, self._view, dim, passage_id)
 
 
 def _filtered(
@@ -262,10 +360,14 @@ def _valid(connection: Connection, view: SnapshotView, request: Request) -> NDAr
     """Return which memories hold at `as_of`, as the store knew their ends at `known_at`."""
     as_of = request.now + _SKEW if request.as_of is None else request.as_of
     until = request.now if request.as_of is None else request.as_of
+    starts = view.columns["start"]
     ends = view.columns["valid_to"]
     if request.known_at is not None:
         ends = _replaced(ends, view.columns["row"], validity_changes(connection, request.known_at))
-    return (view.columns["start"] <= as_of) & (ends > until)
+    begun = starts <= as_of
+    if request.drop_undated:
+        begun &= starts != ALWAYS
+    return begun & (ends > until)
 
 
 def _replaced(

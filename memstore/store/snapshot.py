@@ -220,11 +220,7 @@ class Snapshot:
         newest = log.last_event(connection)
         if self._version is not None and newest <= self._version:
             return False
-        changed = (
-            None
-            if self._version is None
-            else log.changed_since(connection, self._version, but=log.SEAL)
-        )
+        changed = None if self._version is None else log.changed_since(connection, self._version)
         if changed is None or log.STORE in changed:  # the first time, or all of it was re-encoded
             check_current(connection, self._path, self._identity)
             self._load_everything(connection)
@@ -246,7 +242,7 @@ class Snapshot:
             self._set_columns(read_columns(connection))
         else:
             self._set_columns(copy)
-            changed = log.changed_since(connection, row.version, but=log.SEAL)
+            changed = log.changed_since(connection, row.version)
             self._remove(changed)
             self._append(read_columns(connection, changed))
         positions, rows = self._by_row()

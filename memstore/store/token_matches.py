@@ -6,27 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection
 
-from memstore.catalog import vectors
 from memstore.encoders import Encoder, QueryVectors, VectorSpan
-from memstore.index import dequantize
 from memstore.maxsim import TokenVectors
 from memstore.store.encoding import passage_heading
 from memstore.types import Memory, Passage, TokenMatch
 
 # The vectors (tokens, dim) of a passage by its id; None where there are none.
 StoredVectors = Callable[[int], TokenVectors | None]
-
-
-def hot_vectors(connection: Connection, dim: int, passage_id: int) -> TokenVectors | None:
-    """Return a hot passage's vectors; None if it is not hot or its bytes are not (tokens, dim)."""
-    codes, scales = vectors.hot_bytes(connection, [passage_id]).get(passage_id, (b"", b""))
-    if not scales or len(codes) * 4 != len(scales) * dim:
-        return None
-    return dequantize(
-        np.frombuffer(codes, dtype=np.int8).reshape(-1, dim), np.frombuffer(scales, dtype="<f4")
-    )
 
 
 def token_matches(

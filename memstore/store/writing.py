@@ -15,11 +15,13 @@ from sqlalchemy import Connection
 
 from memstore.catalog import links, log, memories, vectors
 from memstore.catalog.engine import reading, writing
+from memstore.catalog.feedback import source_reliability
 from memstore.catalog.memories import MemoryRow
 from memstore.catalog.vectors import PassageVectors
 from memstore.encoders import Encoder
 from memstore.entities import EntityLink, lowercase_words, memory_entities
 from memstore.errors import BadInput
+from memstore.scoring.evidence import posterior
 from memstore.store.drafts import Draft, reference_time
 from memstore.store.encoding import Written, encode
 from memstore.store.ids import new_id
@@ -256,18 +258,19 @@ def _unchanged(
     """Return the row of the memory that a draft was stored as before, None if it was not.
 
     Args:
-        holding_at: where the draft says no time of its own, only a memory counts that has not
-            ended by then; None if all count.
+        holding_at: only a memory counts that was not retracted, and where the draft says no time
+            of its own, that has not ended by then; None if all count.
     """
     if namespace is None:
         return None
-    timeless = draft.occurred_at is None and draft.valid_from is None
+    timeless = draft.occurred.start is None and draft.valid_from is None
     return memories.unchanged(
         connection,
         namespace,
         draft.content_hash,
         # a keyed memory that was corrected since stays corrected when its file is read again
         text=draft.text if draft.key is None else None,
+        retracted_too=holding_at is None,
         holding_at=holding_at if timeless else None,
         own_end=draft.valid_to,
     )
@@ -286,7 +289,10 @@ def _store(
             "Run it again to store it anew."
         )
     source = memories.source_id(connection, draft.source)
-    alpha, beta = draft.beta_posterior
+    prior = draft.prior
+    alpha, beta = posterior(
+        source_reliability(connection, source).prior if prior is None else prior
+    )
     row = MemoryRow(
         id=new_id(now),
         namespace_id=namespace,
@@ -296,21 +302,26 @@ def _store(
         text=draft.text,
         content_hash=draft.content_hash,
         metadata=draft.metadata,
+        kind=draft.kind,
         source_id=source,
         recorded_at=now,
-        occurred_at=draft.occurred_at,
+        occurred_at=draft.occurred.start,
         valid_from=draft.valid_from,
         valid_to=draft.valid_to,
         half_life_s=draft.half_life_s,
+        prior=prior,
         alpha=alpha,
         beta=beta,
         importance=draft.importance,
         t_ref=reference_time(
-            occurred_at=draft.occurred_at,
+            occurred_at=draft.occurred.start,
             valid_from=draft.valid_from,
             observed_at=None,
             recorded_at=now,
+            precision=draft.occurred.precision,
         ),
+        t_end=draft.occurred.end,
+        t_precision=draft.occurred.precision,
         entities_given=draft.entities is not None,
     )
     superseded = 0
@@ -329,7 +340,9 @@ def _take_place(connection: Connection, new: MemoryRow, now: int) -> tuple[Memor
     """
     assert new.key is not None
     versions = memories.versions(connection, new.namespace_id, new.key)
-    start = new.t_ref if new.valid_from is None else new.valid_from
+    start = next(
+        time for time in (new.valid_from, new.occurred_at, new.recorded_at) if time is not None
+    )
     before = [version for version in versions if version.start <= start]
     after = [version for version in versions if version.start > start]
     if before:

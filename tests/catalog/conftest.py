@@ -71,6 +71,7 @@ def add_memory() -> AddMemory:
             "valid_from": None,
             "valid_to": None,
             "half_life_s": None,
+            "prior": None,
             "alpha": 1.0,
             "beta": 1.0,
             "importance": 0.0,

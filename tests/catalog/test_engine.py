@@ -108,7 +108,9 @@ def test_a_reader_sees_one_moment_while_a_writer_commits(engine, folder):
 
 def test_foreign_keys_are_enforced(engine, folder):
     with pytest.raises(Exception, match="FOREIGN KEY"), writing(engine, folder) as connection:
-        connection.execute(text("INSERT INTO entity_alias (alias, entity_id) VALUES ('x', 77)"))
+        connection.execute(
+            text("INSERT INTO entity_alias (namespace_id, alias, canon) VALUES (77, 'x', 'y')")
+        )
 
 
 def test_commits_are_durable_and_freed_bytes_are_zeroed(engine, folder):

@@ -13,16 +13,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import insert
 
 from memstore.catalog import memories
+from memstore.catalog.aliases import add_alias
 from memstore.catalog.filters import FIELDS, MAX_CONDITIONS, MAX_DEPTH, OPERATORS, compile_filter
 from memstore.catalog.links import link_entities
-from memstore.catalog.tables import entity, entity_alias
 from memstore.errors import BadInput
 from memstore.times import from_microseconds
 
-ALIASES = {"bob": "robert"}
+ALIASES = {"bob": "robert"}  # in "team" and below
 TEXT_FIELDS = ["id", "key", "session", "title", "text", "superseded_by", "source", "namespace"]
 NUMBER_FIELDS = ["confidence", "importance"]
 TIME_FIELDS = ["occurred_at", "recorded_at", "valid_from", "valid_to"]
@@ -77,8 +76,9 @@ def compare(name: str, operator: str, operand: Any, found: dict[str, Any]) -> bo
             return bool(names) == operand
         if operand is None:
             return not names
-        asked = canonical(operand)
-        return asked in names or ALIASES.get(asked) in names
+        aliases = ALIASES if found["namespace"].startswith("team") else {}
+        asked = aliases.get(canonical(operand), canonical(operand))
+        return asked in {aliases.get(canon, canon) for canon in names}
     value = value_of(name, found)
     if operator == "exists":
         return (value is not None) == operand
@@ -245,10 +245,8 @@ filters = st.recursive(
 
 def store_all(connection: Any, add_memory: Any, given: list[dict[str, Any]]) -> dict[int, Any]:
     """Store memories; return row → the fields that a filter may ask for."""
-    (robert,) = connection.execute(insert(entity).returning(entity.c.id), {"canon": "robert"}).one()
-    connection.execute(
-        insert(entity_alias), [{"alias": alias, "entity_id": robert} for alias in ALIASES]
-    )
+    for alias, canon in ALIASES.items():
+        add_alias(connection, memories.namespace_id(connection, "team"), alias, canon)
     entities = {}
     for columns in given:
         columns = dict(columns)

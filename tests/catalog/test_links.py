@@ -1,4 +1,4 @@
-"""Entities of memories: counts that never drift, aliases, namespaces apart."""
+"""Entities of memories: counts that never drift, labels, roles."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 
 from memstore.catalog import links, memories
 from memstore.catalog.engine import open_engine
-from memstore.catalog.tables import entity, entity_alias, entity_count, memory_entity
+from memstore.catalog.tables import entity, entity_count
 
 NAMESPACES = ["a", "ab", "a/b"]
 
@@ -41,11 +41,6 @@ def space(connection, path):
     return memories.namespace_id(connection, path)
 
 
-def alias(connection, name, canon):
-    id_ = connection.scalar(select(entity.c.id).where(entity.c.canon == canon))
-    connection.execute(insert(entity_alias), {"alias": name, "entity_id": id_})
-
-
 def counts(connection):
     return Counter(
         {
@@ -68,27 +63,18 @@ def test_counts_stay_equal_to_a_recount_whatever_is_linked_and_unlinked(
             self.connection = engine.connect()
             self.transaction = self.connection.begin()
             self.mentions: dict[int, tuple[str, set[str]]] = {}  # row → namespace, canons
-            self.aliases: dict[str, str] = {}
 
         def teardown(self):
             self.transaction.rollback()
             self.connection.close()
 
-        def resolved(self, names):
-            return {self.aliases.get(name, name) for name in names}
-
         def mentioned(self):
             return set().union(*(names for _, names in self.mentions.values()))
-
-        def after_unlinking(self):
-            """An entity that nothing mentions any more takes its aliases along."""
-            there = self.mentioned()
-            self.aliases = {name: to for name, to in self.aliases.items() if to in there}
 
         @rule(namespace=st.sampled_from(NAMESPACES), names=some)
         def add(self, namespace, names):
             row = linked(self.connection, add_memory, *names, namespace=namespace)
-            self.mentions[row] = (namespace, self.resolved(names))
+            self.mentions[row] = (namespace, set(names))
 
         @rule(data=st.data())
         def forget(self, data):
@@ -99,7 +85,6 @@ def test_counts_stay_equal_to_a_recount_whatever_is_linked_and_unlinked(
             for _ in range(2):  # a second time changes nothing
                 links.unlink_entities(self.connection, row, space(self.connection, namespace))
             memories.update_memory(self.connection, row, forgotten_at=1)
-            self.after_unlinking()
 
         @rule(data=st.data(), names=some)
         def change(self, data, names):
@@ -110,16 +95,8 @@ def test_counts_stay_equal_to_a_recount_whatever_is_linked_and_unlinked(
             id_ = space(self.connection, namespace)
             links.unlink_entities(self.connection, row, id_)
             del self.mentions[row]
-            self.after_unlinking()
             links.link_entities(self.connection, row, id_, named(*names))
-            self.mentions[row] = (namespace, self.resolved(names))
-
-        @rule(name=canons, of=canons)
-        def give_an_alias(self, name, of):
-            there = self.mentioned()
-            if of in there and name not in there and name not in self.aliases:
-                alias(self.connection, name, of)
-                self.aliases[name] = of
+            self.mentions[row] = (namespace, set(names))
 
         @invariant()
         def counts_are_right(self):
@@ -142,56 +119,19 @@ def test_counts_stay_equal_to_a_recount_whatever_is_linked_and_unlinked(
         @invariant()
         def only_what_is_mentioned_is_kept(self):
             assert set(self.connection.scalars(select(entity.c.canon))) == self.mentioned()
-            assert set(self.connection.scalars(select(entity_alias.c.alias))) == set(self.aliases)
 
     few = settings(max_examples=25, stateful_step_count=25)
     run_state_machine_as_test(Links, settings=few)
     engine.dispose()
 
 
-def test_an_alias_finds_the_entity_and_links_to_it(connection, add_memory):
-    first = linked(connection, add_memory, "robert")
-    alias(connection, "bob", "robert")
-    second = linked(connection, add_memory, "bob")
-    here = [space(connection, "default")]
-    (found,) = links.find_entities(connection, ["bob"], here).values()
-    assert found == ("Robert", 2)
-    assert links.find_entities(connection, ["robert", "bob"], here) == (
-        links.find_entities(connection, ["bob"], here)
-    )
-    loaded = memories.load_rows(connection, [first, second])
-    assert [loaded[row].entities for row in (first, second)] == [("Robert",), ("Bob",)]
-
-
-def test_two_aliases_of_one_entity_are_one_mention_in_the_first_role(connection, add_memory):
-    linked(connection, add_memory, "robert")
-    alias(connection, "bob", "robert")
+def test_a_name_given_twice_is_one_mention_in_the_first_role(connection, add_memory):
     row = add_memory(connection)
-    links.link_entities(
-        connection,
-        row,
-        space(connection, "default"),
-        [Name("bob", "Bob", role="speaker"), Name("robert", "Robert", role="extracted")],
-    )
-    roles = select(memory_entity.c.role).where(memory_entity.c.memory_row == row)
-    assert list(connection.scalars(roles)) == ["speaker"]
-    assert set(counts(connection).values()) == {2}
-
-
-def test_an_entity_is_found_in_its_own_namespaces_only(connection, add_memory):
-    for namespace in NAMESPACES:
-        linked(connection, add_memory, "ana", namespace=namespace)
-    linked(connection, add_memory, "ana", "bo", namespace="a")
-    ids = {name: space(connection, name) for name in NAMESPACES}
-
-    def found(*names):
-        rows = links.find_entities(connection, ["ana", "bo"], [ids[name] for name in names])
-        return dict(rows.values())
-
-    assert found("a") == {"Ana": 2, "Bo": 1}
-    assert found("ab") == {"Ana": 1}
-    assert found("a", "a/b") == {"Ana": 3, "Bo": 1}
-    assert found() == {}
+    bob = [Name("bob", "Bob", role="speaker"), Name("bob", "BOB", role="extracted")]
+    links.link_entities(connection, row, space(connection, "default"), bob)
+    (link,) = links.links_of(connection, row)
+    assert (link.display, link.role) == ("Bob", "speaker")
+    assert set(counts(connection).values()) == {1}
 
 
 def test_entities_are_listed_by_mentions_then_by_name(connection, add_memory):

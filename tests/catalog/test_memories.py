@@ -107,9 +107,9 @@ def test_pages_follow_one_another_without_gap_or_overlap(connection, add_memory)
 
 
 def test_versions_of_a_key_are_in_the_order_in_which_they_begin(connection, add_memory):
-    add_memory(connection, id="third", key="k", t_ref=30)
-    add_memory(connection, id="first", key="k", t_ref=99, valid_from=10)
-    add_memory(connection, id="second", key="k", t_ref=20)
+    add_memory(connection, id="third", key="k", occurred_at=30)
+    add_memory(connection, id="first", key="k", occurred_at=99, valid_from=10)
+    add_memory(connection, id="second", key="k", occurred_at=20)
     add_memory(connection, id="other", key="k", namespace="other")
     retracted = add_memory(connection, id="retracted", key="k")
     memories.update_memory(connection, retracted, expired_at=5)

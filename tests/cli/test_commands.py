@@ -179,11 +179,6 @@ def test_list_pages_until_the_cursor_ends(shell):
     assert "Ana moved" in shell.run("list").stdout
 
 
-def test_entities_are_listed_by_prefix_whatever_its_case(shell):
-    assert [item["name"] for item in shell.json("entities", "LIS")] == ["Lisbon"]
-    assert "Porto" in shell.run("entities").stdout
-
-
 def test_stats_and_verify_describe_a_healthy_store(shell):
     stats = shell.json("stats")
     assert {name: stats[name] for name in ("memories", "namespaces", "segments")} == {

@@ -213,7 +213,7 @@ def test_an_explained_hit_shows_its_five_strongest_token_matches(capsys):
     print_result(_explained(matches), explain=True)
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     long = f"{'x' * 23}…→{'y' * 23}… .90"
-    first = lines.index("+1.00 semantic: MaxSim 0.600") + 1
+    first = lines.index("+1.00     ┃     semantic: MaxSim 0.600") + 1
     assert " ".join(lines[first:]) == (
         f"tokens: ana→Ana 1.00, live→lives .81, where→the .50, in→in .99, {long} …"
     )

@@ -73,3 +73,18 @@ def test_labels_are_kept():
 
 def test_words_known_to_be_common_are_no_entities():
     assert links("Kombucha again", common_words={"kombucha"}) == []
+
+
+def test_a_date_is_one_entity_however_it_is_written():
+    text = "On 8 May 2023, I mean May 8th, 2023 or 2023-05-08, and again in May 2023 and on 8 May."
+    found = memory_entities(text, extractor=rules)
+    assert [(link.canon, link.display, link.label) for link in found] == [
+        ("2023-05-08", "8 May 2023", "DATE"),
+        ("2023-05", "May 2023", "DATE"),
+        ("8 may", "8 May", "DATE"),
+    ]
+
+
+def test_a_given_name_that_looks_like_a_date_stays_the_name_it_is():
+    (link,) = memory_entities("", extractor=rules, given=["May 2023"])
+    assert (link.canon, link.label) == ("may 2023", None)

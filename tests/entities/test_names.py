@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memstore.entities import canonical, lowercase_words, query_ngrams
+from memstore.entities import canonical, longest_names, lowercase_words, query_ngrams
 
 
 @pytest.mark.parametrize(
@@ -100,3 +100,44 @@ def test_lowercase_words_leave_out_parts_of_addresses_tags_and_paths():
 
 def test_lowercase_words_know_letters_beyond_ascii():
     assert lowercase_words("Ömer ist groß") == {"ist", "groß"}
+
+
+@pytest.mark.parametrize(
+    ("text", "known", "expected"),
+    [
+        ("new york's mayor of York", {"new york", "york", "new"}, ["new york", "york"]),
+        ("new york, new york", {"new york", "york"}, ["new york"]),
+        ("ana maria lopez", {"ana maria", "maria lopez", "lopez"}, ["ana maria", "lopez"]),
+        (
+            "Oslo/Bergen or Jean-Luc",
+            {"oslo", "bergen", "jean-luc", "luc"},
+            ["oslo", "bergen", "jean-luc"],
+        ),
+        ("東京都の東京", {"東京都", "東京", "京都"}, ["東京都", "東京"]),
+        ("", {"york"}, []),
+        ("york", set(), []),
+    ],
+)
+def test_the_longest_names_of_a_query_hide_the_names_inside_them(text, known, expected):
+    assert longest_names(text, known) == expected
+
+
+words = st.sampled_from(["new", "york", "the", "city", "ana's", "a/b", "東京都", "?"])
+
+
+@given(words=st.lists(words, max_size=8), data=st.data())
+def test_the_longest_names_are_known_ngrams_and_what_they_leave_holds_no_other(words, data):
+    text = " ".join(words)
+    ngrams = query_ngrams(text)
+    known = data.draw(st.sets(st.sampled_from(ngrams))) if ngrams else set()
+    found = longest_names(text, known)
+    assert set(found) <= known
+    assert bool(found) == bool(known)
+    for name in known - set(found):  # something longer, or to the left, took a part of it
+        assert any(set(name) & set(other) for other in found)
+
+
+@pytest.mark.parametrize("unit", ["alpha beta gamma ", "東京都", "a/b-", "x"])
+def test_the_longest_names_of_a_whole_document_are_found_in_bounded_time(unit):
+    text = unit * 100_000
+    assert set(longest_names(text, set(query_ngrams(text)))) <= set(query_ngrams(text))

@@ -68,6 +68,51 @@ def dataset(tmp_path: Path) -> Path:
     return folder
 
 
+MOVES = {
+    "Ana": ("Porto", "Lisbon"),
+    "Bruno": ("Turin", "Genoa"),
+    "Clara": ("Ghent", "Bruges"),
+    "Dina": ("Haifa", "Eilat"),
+    "Emil": ("Basel", "Zurich"),
+    "Farid": ("Lyon", "Nice"),
+    "Greta": ("Kiel", "Jena"),
+    "Hugo": ("Bergen", "Oslo"),
+}
+
+
+@pytest.fixture
+def moves(tmp_path: Path) -> Path:
+    """A folder with eight people who have moved: two dated memories of each, of which the first
+    holds no more; two scopes, questions with their answers, and pairs.
+    """
+    folder = tmp_path / "moves"
+    folder.mkdir()
+    corpus, queries, judgements, pairs = [], [], [], []
+    for number, (name, (old, new)) in enumerate(MOVES.items()):
+        place = {"scope": f"s{number % 2}", "session": name}
+        first = {"id": f"{name}.old", "text": f"{name}'s home is a small flat in {old}."}
+        second = {"id": f"{name}.new", "text": f"{name}'s home is a small flat in {new}."}
+        corpus.append({**first, **place, "timestamp": f"2025-01-{number + 1:02}T09:00:00Z"})
+        corpus.append({**second, **place, "timestamp": f"2025-09-{number + 1:02}T09:00:00Z"})
+        queries.append(
+            {
+                "id": f"q.{name}",
+                "text": f"Where is the home of {name}?",
+                "category": "home",
+                "scope": place["scope"],
+                "timestamp": "2026-01-01T00:00:00Z",
+                "answer": new,
+            }
+        )
+        judgements.append(f"q.{name}\t{name}.new\t2\n")
+        pairs.append(f"q.{name}\t{name}.old\t{name}.new\n")
+    write_lines(folder / "corpus.jsonl", corpus)
+    write_lines(folder / "queries.jsonl", queries)
+    (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(judgements))
+    (folder / "supersession.tsv").write_text("query-id\told-ids\tnew-ids\n" + "".join(pairs))
+    return folder
+
+
 @pytest.fixture
 def command(tmp_path: Path) -> Command:
     """Run `memstore` in the test's folder."""

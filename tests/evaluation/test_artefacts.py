@@ -21,7 +21,10 @@ def test_the_document_is_plain_json_with_what_was_asked_of_whom(comparison):
     assert found["versions"]["memstore"]
     first, better, _ = found["arms"]
     assert first["to_first_arm"] == {}
-    assert better["to_first_arm"]["ndcg@10"]["excludes_zero"] is True
+    difference = better["to_first_arm"]["ndcg@10"]
+    assert (difference["excludes_zero"], difference["certain"]) == (True, True)
+    assert 0 < difference["chance"] < 0.05
+    assert (better["label"], better["weights"], better["formula"]) == ("semantic", {}, None)
     assert set(better["to_first_arm"]) == {"ndcg@10", "r@10"}
     assert [arm["run"] for arm in found["arms"]] == [
         "run-1-none-semantic.jsonl",

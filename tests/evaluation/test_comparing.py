@@ -11,6 +11,7 @@ import pytest
 from memstore import BadInput, MemoryStore, RerankerUnavailable, ServiceError
 from memstore.evaluation import Arm, Question, combined, compare, open_arms, read_dataset
 from memstore.evaluation.comparison import NO_CATEGORY
+from memstore.scoring import calibration
 
 PLAIN = Arm("none", "semantic")
 
@@ -222,3 +223,22 @@ def test_the_scores_have_a_row_per_question_and_a_column_per_metric(store, quest
     assert measured.scores.shape == (8, 5)
     assert measured.scores.dtype == np.float64
     assert measured.seconds.shape == (8,)
+
+
+def test_an_arm_without_currency_heeds_no_word_that_would_bring_it_back(store, monkeypatch):
+    fitted = calibration.ContrastCalibration(-1.0, 3.0, 0.0, 0.0)
+    monkeypatch.setitem(calibration._SHIPPED, "hashed", fitted)
+    for key, year in (("old", 2020), ("new", 2025), ("other", 2022)):
+        text = f"The plan costs {year - 2000} euros in {key} words."
+        store.add(text, key=key, occurred_at=f"{year}-01-01T00:00:00Z", entities=[])
+    question = Question(id="q", text="What does the plan cost now?", relevant={"new": 1})
+    now = datetime(2025, 2, 1, tzinfo=UTC)
+    arms = combined(["none"], ["semantic", "balanced"], ablate=True)
+    measured = {item.arm.label: item for item in compare(store, [question], arms, now=now).measured}
+
+    def scores(label: str) -> list[float]:
+        return [hit.score for hit in measured[label].answers[0].hits]
+
+    assert scores("balanced -currency") == scores("semantic")
+    assert scores("balanced only entity") == scores("semantic")
+    assert scores("balanced only currency") != scores("semantic")

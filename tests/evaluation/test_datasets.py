@@ -55,6 +55,7 @@ def test_a_file_has_questions_alone(tmp_path):
             namespace="team/ana",
             now=datetime(2026, 3, 2, 9, tzinfo=UTC),
             as_of=datetime(2026, 1, 1, tzinfo=UTC),
+            answer="Ana",
         ),
     )
     assert found.questions[0].answers == {"a"}

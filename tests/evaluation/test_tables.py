@@ -23,7 +23,7 @@ def test_rows_say_what_an_arm_is_worth_and_what_it_costs(comparison):
 
 
 def test_the_mark_is_explained_where_it_is_used(comparison):
-    assert "excludes 0" in comparison_table(comparison, "people").legend
+    assert "corrected for the number" in comparison_table(comparison, "people").legend
     first = dataclasses.replace(comparison, measured=comparison.measured[:1])
     assert comparison_table(first, "people").legend is None
 

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from memstore.errors import IndexDamaged
 from memstore.scoring.calibration import calibration_for
 from memstore.scoring.cognitive import COMPONENTS, adjust
-from memstore.scoring.components import currency, trust
+from memstore.scoring.components import currency, trust, use, use_mass
 from memstore.scoring.profiles import PROFILES, Profile
 
 RANGES = {
     "currency": (-1.0, 1.0),
+    "use": (0.0, 1.0),
     "trust": (-2.0, 1.0),
     "entity": (0.0, 1.0),
     "importance": (-1.0, 1.0),
@@ -99,6 +100,9 @@ def test_p2_and_p3_hold_from_raw_columns_on_for_many_candidates():
         "score": random.random(size),
         "age": random.uniform(-10, 4000, size),
         "half_life": random.uniform(1, 700, size),
+        "uses": np.where(random.random((size, 8)) < 0.5, np.nan, random.random((size, 8)) * 90),
+        "count": random.integers(0, 40, size).astype(np.float64),
+        "first_use": random.uniform(90, 900, size),
         "alpha": random.uniform(0.1, 9, size),
         "beta": random.uniform(0.1, 9, size),
         "entity": random.random(size),
@@ -112,6 +116,7 @@ def test_p2_and_p3_hold_from_raw_columns_on_for_many_candidates():
         )
         components = {
             "currency": currency(given_["age"], given_["half_life"]),
+            "use": use(use_mass(given_["uses"], given_["count"], given_["first_use"])),
             "trust": trust(given_["alpha"], given_["beta"]),
             "entity": given_["entity"],
             "importance": given_["importance"],
@@ -132,6 +137,8 @@ def test_p4_neutral_components_leave_the_semantic_score_bit_for_bit(case):
     scored = case.scored()
     assert scored.scores.tobytes() == case.semantic.tobytes()
     assert not any(part.any() for part in scored.parts.values())
+    assert (scored.uncapped == 0.0).all()
+    assert (scored.scale == 1.0).all()
 
 
 @given(case=cases(profile=profiles(cap=0.0)))
@@ -140,6 +147,8 @@ def test_p4_without_a_cap_the_score_is_the_semantic_one_bit_for_bit(case):
     assert scored.scores.tobytes() == case.semantic.tobytes()
     assert set(scored.parts) == set(COMPONENTS)
     assert not any(part.any() for part in scored.parts.values())
+    assert not scored.uncapped.any()
+    assert (scored.scale == 1.0).all()
 
 
 @given(case=cases(size=2), lead=st.floats(1e-6, 5.0))
@@ -155,6 +164,20 @@ def test_p6_parts_add_up_to_an_adjustment_within_the_cap(case):
     adjustment = scored.scores - case.semantic
     np.testing.assert_allclose(sum(scored.parts.values()), adjustment, rtol=0, atol=1e-9)
     assert (np.abs(adjustment) <= case.profile.cap + 1e-12).all()
+
+
+@given(case=cases())
+def test_p6_what_the_cap_leaves_of_the_sum_is_the_adjustment(case):
+    scored = case.scored()
+    profile = case.profile
+    said = sum(getattr(profile, name) * case.components[name] for name in COMPONENTS)
+    np.testing.assert_allclose(scored.uncapped, said, rtol=0, atol=1e-12)
+    adjustment = scored.scores - case.semantic
+    np.testing.assert_allclose(scored.uncapped * scored.scale, adjustment, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        profile.cap * np.tanh(scored.uncapped / profile.cap), adjustment, rtol=0, atol=1e-9
+    )
+    assert ((scored.scale > 0.0) & (scored.scale <= 1.0)).all()
 
 
 @given(case=cases())
@@ -177,13 +200,22 @@ def test_p17_a_score_that_is_no_number_is_refused(wrong, profile):
 
 
 def test_a_score_is_the_sum_of_the_formula():
-    components = dict(zip(COMPONENTS, np.array([[0.6], [0.7], [0.5], [-1.0]]), strict=True))
+    components = dict(zip(COMPONENTS, np.array([[0.6], [0.8], [0.7], [0.5], [-1.0]]), strict=True))
     profile = PROFILES["balanced"]
-    total = 0.25 * 0.6 + 0.5 * 0.7 + 0.5 * 0.5 + 0.5 * -1.0
+    total = 0.25 * 0.6 + 0.25 * 0.8 + 0.5 * 0.7 + 0.5 * 0.5 + 0.5 * -1.0
     scored = adjust(np.array([3.0]), components, profile)
     assert scored.scores[0] == pytest.approx(3.0 + math.tanh(total), abs=1e-12)
     scale = math.tanh(total) / total
+    assert scored.parts["use"][0] == pytest.approx(0.2 * scale, abs=1e-12)
     assert scored.parts["importance"][0] == pytest.approx(-0.5 * scale, abs=1e-12)
+    assert scored.uncapped[0] == pytest.approx(total, abs=1e-12)
+    assert scored.scale[0] == pytest.approx(scale, abs=1e-12)
+
+
+def test_a_sum_of_next_to_nothing_is_not_scaled():
+    components = {name: np.zeros(2) for name in COMPONENTS}
+    components["importance"] = np.array([1e-13, -1e-13])
+    assert adjust(np.zeros(2), components, PROFILES["balanced"]).scale.tolist() == [1.0, 1.0]
 
 
 def test_no_candidates_give_no_scores():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -10,12 +11,12 @@ from memstore.errors import BadInput
 from memstore.scoring.cognitive import COMPONENTS
 from memstore.scoring.profiles import MAX_WEIGHT, PROFILES, WEIGHTS, resolve
 
-# columns: currency, half-life in days, trust, entity, importance, cap
+# columns: currency, half-life in days, use, trust, entity, importance, cap
 SPECIFIED = {
-    "semantic": (0, None, 0, 0, 0, 0),
-    "balanced": (0.25, 365, 0.5, 0.5, 0.5, 1.0),
-    "recent": (1.5, 90, 0.5, 0.5, 0.5, 2.0),
-    "trusted": (0.25, 365, 1.5, 0.5, 0.5, 2.0),
+    "semantic": (0, None, 0, 0, 0, 0, 0),
+    "balanced": (0.25, 365, 0.25, 0.5, 0.5, 0.5, 1.0),
+    "recent": (6.0, 270, 0.25, 0.5, 0.5, 0.5, 2.5),
+    "trusted": (0.25, 365, 0.25, 1.5, 0.5, 0.5, 2.0),
 }
 
 
@@ -24,6 +25,7 @@ def test_the_profiles_are_those_of_the_specification():
         name: (
             profile.currency,
             None if profile.cap == 0 else profile.half_life_days,
+            profile.use,
             profile.trust,
             profile.entity,
             profile.importance,
@@ -48,8 +50,21 @@ def test_given_weights_replace_those_of_the_profile_and_the_name_tells():
     changed = resolve("balanced", {"currency": 0, "half_life_days": 30})
     assert (changed.currency, changed.half_life_days) == (0.0, 30.0)
     assert (changed.trust, changed.cap) == (0.5, 1.0)
-    assert changed.name == "balanced+weights"
+    assert (changed.name, changed.label) == ("balanced", "balanced@v1+weights")
     assert PROFILES["balanced"].currency == 0.25
+
+
+@pytest.mark.parametrize("name", sorted(PROFILES))
+def test_a_profile_is_labelled_with_its_version(name):
+    assert resolve(name).label == f"{name}@v1"
+    assert dataclasses.replace(resolve(name), version=2).label == f"{name}@v2"
+
+
+def test_weights_are_told_even_where_they_are_the_profiles_own():
+    assert resolve("balanced", {"trust": 0.5}).label == "balanced@v1+weights"
+    # what a question's words do to the weight of currency is no change of profile
+    asked = dataclasses.replace(resolve("balanced"), currency=1.0)
+    assert asked.label == "balanced@v1"
 
 
 @pytest.mark.parametrize("name", ["fast", "", None, 5, ["balanced"]])
@@ -59,9 +74,9 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(name):
     assert repr(name) in str(refused.value)
 
 
-@pytest.mark.parametrize("weight", ["recency", "name", "", 5])
+@pytest.mark.parametrize("weight", ["recency", "name", "version", "replaced", "label", "", 5])
 def test_an_unknown_weight_is_refused_with_the_known_ones(weight):
-    with pytest.raises(BadInput, match="currency, trust, entity, importance, cap") as refused:
+    with pytest.raises(BadInput, match="currency, use, trust, entity, importance, cap") as refused:
         resolve("balanced", {weight: 1.0})
     assert repr(weight) in str(refused.value)
 

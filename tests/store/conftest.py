@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import shutil
@@ -18,6 +19,7 @@ import pytest
 
 import memstore
 from memstore import MemoryStore
+from memstore.encoders import Encoder, open_encoder
 
 Fingerprint = Callable[[Path], str]
 FreshStore = Callable[[], contextlib.AbstractContextManager[MemoryStore]]
@@ -54,6 +56,28 @@ def fresh_store(empty_store: Path) -> FreshStore:
                 yield opened
 
     return fresh
+
+
+@pytest.fixture(scope="session")
+def calibrated_fresh_store(tmp_path_factory: pytest.TempPathFactory) -> FreshStore:
+    """Make an empty store of the bundled encoder, for which time, trust and entities count."""
+    empty = tmp_path_factory.mktemp("calibrated") / "agent.mem"
+    MemoryStore.open(empty, encoder="minilm").close()
+
+    @contextlib.contextmanager
+    def fresh() -> Iterator[MemoryStore]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = shutil.copytree(empty, Path(folder) / "agent.mem")
+            with MemoryStore.open(path, encoder=_minilm()) as opened:
+                yield opened
+
+    return fresh
+
+
+@functools.cache
+def _minilm() -> Encoder:
+    """The bundled encoder, loaded once."""
+    return open_encoder("minilm")
 
 
 @pytest.fixture(scope="session")

@@ -110,8 +110,8 @@ DAMAGES = {
     "naive time": lambda line: _with(line, recorded_at="2026-01-01T00:00:00"),
     "no id": lambda line: _with(line, id=None),
     "id of another kind": lambda line: _with(line, id=5),
-    "no trust": lambda line: _with(line, alpha=0, beta=0),
-    "trust that is no number": lambda line: _with(line, alpha="x"),
+    "too much trust": lambda line: _with(line, prior=1.5),
+    "trust that is no number": lambda line: _with(line, prior="x"),
     "endless half-life": lambda line: _with(line, half_life_seconds=1e300),
     "half-life that is no number": lambda line: _with(line, half_life_seconds="x"),
     "entity without a name": lambda line: _with(line, entities=[{"role": "given"}]),
@@ -185,7 +185,7 @@ def test_a_memory_twice_in_one_export_is_stored_once(
     path = tmp_path / "out.jsonl"
     store.export(path)
     header, line = path.read_bytes().splitlines()
-    path.write_bytes(b"\n".join([header.replace(b": 1}", b": 2}"), line, line]))
+    path.write_bytes(b"\n".join([header.replace(b'"memories": 1', b'"memories": 2'), line, line]))
     with other:
         report = other.import_(path)
         assert (report.added, report.unchanged) == (1, 1)

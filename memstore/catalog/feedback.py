@@ -1,0 +1,252 @@
+"""What was said of memories since they were written: votes, uses, and who is believed how far."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, or_, select, update
+
+from memstore.catalog import log
+from memstore.catalog.sql import among
+from memstore.catalog.tables import event, memory, source
+from memstore.times import to_microseconds
+
+_VOTES = (log.CONFIRM, log.CONTRADICT)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The votes and uses of one memory, in the order they were recorded.
+
+    `votes` are source → whether it confirms; `uses` are time and session.
+    """
+
+    votes: dict[int, bool]
+    uses: list[tuple[int, str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """How far a source is believed, 0 to 1: as a writer (the prior), and as a voter."""
+
+    prior: float
+    vote: float
+
+
+UNKNOWN = Reliability(0.5, 1.0)  # no source, or one of which nothing was said
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """The columns of a memory that are a cache of its prior and of what was said."""
+
+    row: int
+    id: str
+    prior: float | None
+    source_id: int | None
+    alpha: float
+    beta: float
+    use_count: int
+    first_use_at: int | None
+    use_ring: bytes | None
+
+
+def said(
+    connection: Connection, memory_ids: Sequence[str] | None = None, *, until: int | None = None
+) -> dict[str, Said]:
+    """Return memory id → what was said of it, for those of which anything was.
+
+    Args:
+        memory_ids: None for all.
+        until: only what was recorded by then, in UTC microseconds.
+    """
+    statement = (
+        select(event.c.memory_id, event.c.verb, event.c.source_id, event.c.session, event.c.at)
+        .where(event.c.verb.in_((*_VOTES, log.REINFORCE)))
+        .order_by(event.c.id)
+    )
+    if memory_ids is not None:
+        statement = statement.where(among(event.c.memory_id, memory_ids))
+    if until is not None:
+        statement = statement.where(event.c.recorded_at <= until)
+    found: dict[str, Said] = {}
+    for row in connection.execute(statement):
+        item = found.setdefault(row.memory_id, Said({}, []))
+        if row.verb == log.REINFORCE:
+            item.uses.append((row.at, row.session))
+        else:
+            item.votes[row.source_id] = row.verb == log.CONFIRM
+    return found
+
+
+def reliabilities(connection: Connection, *, until: int | None = None) -> dict[int, Reliability]:
+    """Return source id → how far it is believed, for all sources.
+
+    Args:
+        until: as it was then, in UTC microseconds.
+    """
+    found = {
+        row.id: Reliability(row.m0, row.r)
+        for row in connection.execute(select(source.c.id, source.c.m0, source.c.r))
+    }
+    if until is not None:
+        later = connection.execute(
+            select(event.c.source_id, event.c.payload)
+            .where(event.c.verb == log.SOURCE, event.c.recorded_at > until)
+            .order_by(event.c.id.desc())
+        )
+        for row in later:  # newest first: the oldest change behind `until` is what remains
+            before = {name: values[0] for name, values in json.loads(row.payload).items()}
+            found[row.source_id] = Reliability(before["reliability"], before["vote_weight"])
+    return found
+
+
+def trusted(connection: Connection, rows: Sequence[int] | None = None) -> Iterator[Trusted]:
+    """Yield the cached columns of some memories, or of all, forgotten ones too."""
+    columns = [getattr(memory.c, name) for name in Trusted.__dataclass_fields__]
+    statement = select(*columns).order_by(memory.c.row)
+    if rows is not None:
+        statement = statement.where(among(memory.c.row, rows))
+    for row in connection.execute(statement):
+        yield Trusted(*row)
+
+
+def write_trusted(connection: Connection, items: Iterable[Trusted]) -> None:
+    """Overwrite the cached columns of memories."""
+    for item in items:
+        connection.execute(
+            update(memory)
+            .where(memory.c.row == item.row)
+            .values(
+                alpha=item.alpha,
+                beta=item.beta,
+                use_count=item.use_count,
+                first_use_at=item.first_use_at,
+                use_ring=item.use_ring,
+            )
+        )
+
+
+def believing(connection: Connection, source_id: int) -> list[int]:
+    """Return the rows of the memories whose trust depends on a source: it wrote them, or voted."""
+    voted = select(event.c.memory_id).where(
+        event.c.source_id == source_id, event.c.verb.in_(_VOTES)
+    )
+    return list(
+        connection.scalars(
+            select(memory.c.row).where(
+                or_(
+                    (memory.c.source_id == source_id) & memory.c.prior.is_(None),
+                    memory.c.id.in_(voted),
+                )
+            )
+        )
+    )
+
+
+def source_reliability(connection: Connection, source_id: int | None) -> Reliability:
+    """Return how far a source is believed."""
+    if source_id is None:
+        return UNKNOWN
+    row = connection.execute(select(source.c.m0, source.c.r).where(source.c.id == source_id)).one()
+    return Reliability(row.m0, row.r)
+
+
+def write_reliability(
+    connection: Connection, source_id: int, reliability: Reliability, *, now: int
+) -> None:
+    """Change how far a source is believed, with an event that says what it was before."""
+    before = source_reliability(connection, source_id)
+    connection.execute(
+        update(source)
+        .where(source.c.id == source_id)
+        .values(m0=reliability.prior, r=reliability.vote)
+    )
+    log.append_event(
+        connection,
+        log.STORE,
+        log.SOURCE,
+        now=now,
+        source_id=source_id,
+        payload={
+            "reliability": [before.prior, reliability.prior],
+            "vote_weight": [before.vote, reliability.vote],
+        },
+    )
+
+
+def named_sources(connection: Connection) -> list[tuple[str, Reliability, int]]:
+    """Return name, reliability and number of live memories of every source, by name."""
+    count = func.count(memory.c.row)
+    rows = connection.execute(
+        select(source.c.name, source.c.m0, source.c.r, count)
+        .outerjoin(memory, (memory.c.source_id == source.c.id) & memory.c.forgotten_at.is_(None))
+        .group_by(source.c.id)
+        .order_by(source.c.name)
+    )
+    return [(row[0], Reliability(row[1], row[2]), int(row[3])) for row in rows]
+
+
+def earlier_values(
+    connection: Connection, memory_ids: Sequence[str], names: Sequence[str], *, known_at: int
+) -> dict[str, dict[str, Any]]:
+    """Return memory id → name → the value it had at `known_at`, where it was changed later.
+
+    Args:
+        names: fields whose changes events note as [before, after].
+    """
+    rows = connection.execute(
+        select(event.c.memory_id, event.c.payload)
+        .where(among(event.c.memory_id, memory_ids), event.c.recorded_at > known_at)
+        .order_by(event.c.id.desc())
+    )
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:  # newest first, so the oldest change behind known_at is what remains
+        for name, values in json.loads(row.payload).items():
+            if name in names:
+                found.setdefault(row.memory_id, {})[name] = values[0]
+    return found
+
+
+def moment(written: Mapping[str, Any], name: str) -> int | None:
+    """Return a time of an event's payload in UTC microseconds."""
+    value = written[name]
+    return None if value is None else to_microseconds(value, name=name)
+
+
+def repeated(connection: Connection, key: str) -> tuple[str, str, dict[str, Any]] | None:
+    """Return memory id, verb and payload of the event with an idempotency key, None if new."""
+    row = connection.execute(
+        select(event.c.memory_id, event.c.verb, event.c.payload).where(event.c.idem_key == key)
+    ).first()
+    return None if row is None else (row.memory_id, row.verb, json.loads(row.payload))
+
+
+def chain(connection: Connection, memory_id: str, *, depth: int) -> list[str]:
+    """Return the ids that superseded a memory, one after another; at most `depth`, no id twice."""
+    found: list[str] = []
+    while len(found) < depth:
+        following = connection.scalar(
+            select(memory.c.superseded_by).where(memory.c.id == memory_id)
+        )
+        if following is None or following in found or following == memory_id:
+            break
+        found.append(following)
+        memory_id = following
+    return found
+
+
+def leads_to(connection: Connection, start: str, end: str) -> bool:
+    """Return whether `end` is among those that superseded `start`, however long the chain."""
+    reached = (
+        select(memory.c.superseded_by.label("id")).where(memory.c.id == start).cte(recursive=True)
+    )
+    reached = reached.union(
+        select(memory.c.superseded_by).where(
+            memory.c.id == reached.c.id, memory.c.superseded_by.is_not(None)
+        )
+    )
+    return connection.scalar(select(reached.c.id).where(reached.c.id == end)) is not None

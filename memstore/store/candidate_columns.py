@@ -1,0 +1,74 @@
+"""What is known of candidates when a query looks at them: now, or at an earlier `known_at`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from memstore.catalog import feedback, memories, scoring_columns
+from memstore.catalog.scoring_columns import ScoringColumns
+from memstore.scoring.evidence import RECENT_USES, unpack_uses
+from memstore.store.counters import NOTHING_SAID, replayed
+from memstore.store.drafts import reference_time
+
+_REPLAYED = ("prior", "importance", "observed_at")
+
+
+def read_columns(
+    connection: Connection, rows: Sequence[int], known_at: int | None
+) -> ScoringColumns:
+    """Return the columns of candidates, in the order of `rows`.
+
+    Args:
+        known_at: trust, use and importance as the event log had them then; None for all of it.
+    """
+    columns = scoring_columns.read(connection, rows)
+    if known_at is not None:
+        _replay(connection, columns, rows, known_at)
+    return columns
+
+
+def recent_use_times(columns: ScoringColumns) -> NDArray[np.float64]:
+    """Return when each was used most recently, (memories, RECENT_USES), NaN where it was not."""
+    times = np.full((len(columns), RECENT_USES), np.nan)
+    for place in np.flatnonzero(columns.use_count).tolist():
+        recent = unpack_uses(columns.use_rings[place])
+        times[place, : len(recent)] = recent
+    return times
+
+
+def _replay(
+    connection: Connection, columns: ScoringColumns, rows: Sequence[int], known_at: int
+) -> None:
+    """Put back what was recorded later."""
+    said = feedback.said(connection, columns.ids, until=known_at)
+    reliabilities = feedback.reliabilities(connection, until=known_at)
+    earlier = feedback.earlier_values(connection, columns.ids, _REPLAYED, known_at=known_at)
+    places = {id_: place for place, id_ in enumerate(columns.ids)}
+    for cached in feedback.trusted(connection, rows):
+        place, before = places[cached.id], earlier.get(cached.id, {})
+        if "importance" in before:
+            columns.importance[place] = before["importance"]
+        if "observed_at" in before:
+            times = memories.times_of(connection, cached.row)
+            reference = reference_time(
+                occurred_at=times.occurred_at,
+                valid_from=times.valid_from,
+                observed_at=feedback.moment(before, "observed_at"),
+                recorded_at=times.recorded_at,
+                precision=times.precision,
+            )
+            columns.t_ref[place] = np.nan if reference is None else reference
+        then = replayed(
+            dataclasses.replace(cached, prior=before.get("prior", cached.prior)),
+            said.get(cached.id, NOTHING_SAID),
+            reliabilities,
+        )
+        columns.alpha[place], columns.beta[place] = then.alpha, then.beta
+        columns.use_count[place] = then.use_count
+        columns.first_use_at[place] = np.nan if then.first_use_at is None else then.first_use_at
+        columns.use_rings[place] = then.use_ring

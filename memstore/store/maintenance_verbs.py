@@ -1,0 +1,195 @@
+"""The methods of `MemoryStore` that look after it: counting, checking, sealing, copying."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from memstore.encoders import Encoder, open_encoder
+from memstore.settings import DEFAULT_NAMESPACE
+from memstore.store import (
+    backing_up,
+    checking,
+    counting,
+    drafts,
+    exporting,
+    importing,
+    rebuilding,
+    sealing,
+)
+from memstore.store.opened_verbs import OpenedVerbs
+from memstore.store.sealing import Progress
+from memstore.store.writing import microseconds_now
+from memstore.types import (
+    CompactReport,
+    ExportIndexReport,
+    ImportIndexReport,
+    ImportReport,
+    Stats,
+    VerifyReport,
+)
+
+if TYPE_CHECKING:
+    from memstore.store.interchanging import Texts
+
+
+class MaintenanceVerbs(OpenedVerbs):
+    """Nothing here changes what is stored, imports apart."""
+
+    def stats(self) -> Stats:
+        """Return counts of what is live, and the bytes on disk."""
+        return counting.stats(self._opened)
+
+    def verify(self, *, repair: bool = False) -> VerifyReport:
+        """Check that everything the store holds agrees with itself.
+
+        Args:
+            repair: rebuild what is derived (passages, vectors, counts) from what is true.
+        """
+        report = checking.verify(self._opened, repair=repair, now=microseconds_now())
+        if repair and report.findings:  # what was sealed may be hot again
+            self._wrote(report.checked.get("memories", 0))
+        return report
+
+    def compact(self, *, progress: Progress | None = None) -> CompactReport:
+        """Seal everything hot, drop what was deleted, and merge all segments into one.
+
+        The store does the first on its own when the hot tier has grown large, and merges as
+        segments pile up; readers never wait for it. An interrupted run loses nothing.
+
+        Args:
+            progress: called with what is being done, how many token vectors are done, and how many
+                there are.
+
+        Raises:
+            StoreLocked: another process is sealing or compacting.
+            StoreUnwritable: the disk is full, or the folder cannot be written.
+        """
+        return sealing.compact(self._opened, now=microseconds_now(), progress=progress)
+
+    def rebuild(
+        self,
+        *,
+        encoder: str | Encoder | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> int:
+        """Encode all memories anew, by default with the store's encoder; return their number.
+
+        Args:
+            encoder: the one to use from now on; ids, times and history stay.
+            progress: called with the number of memories encoded since the last call.
+
+        Raises:
+            EncoderMismatch: no encoder was given, and what loads under the name of the store's
+                makes other vectors than the stored ones.
+            StoreLocked: someone else changed the store meanwhile; nothing was changed.
+        """
+        opened = self._opened
+        if isinstance(encoder, str):
+            encoder = open_encoder(encoder, device=opened.device)
+        count = rebuilding.rebuild(opened, encoder, now=microseconds_now(), progress=progress)
+        self._wrote(count)
+        return count
+
+    def backup(self, destination: str | os.PathLike[str]) -> Path:
+        """Copy the store to a new folder while it is in use, and return the folder."""
+        return backing_up.backup(self._opened, destination)
+
+    def export(self, destination: str | os.PathLike[str]) -> int:
+        """Write all live memories with their history to a new JSONL file; return their number.
+
+        Raises:
+            BadInput: the file exists.
+            StoreUnwritable: it cannot be written.
+        """
+        return exporting.export(self._opened, destination)
+
+    def import_(self, source: str | os.PathLike[str]) -> ImportReport:
+        """Store the memories of an export, under their ids, times and history.
+
+        Those that are there stay as they are; those that were forgotten since come back.
+
+        Raises:
+            BadInput: not an export, or a line of it is damaged; batches before it are stored.
+        """
+        return importing.import_(self._opened, source, now=microseconds_now(), wrote=self._wrote)
+
+    def import_index(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        texts: Texts | None = None,
+        namespace: str = DEFAULT_NAMESPACE,
+        source: str | None = None,
+        same_encoder: bool = False,
+        deleted_at_once: bool = False,
+        progress: Progress | None = None,
+    ) -> ImportIndexReport:
+        """Adopt an index folder of colbert-ai or RAGatouille, without encoding anything.
+
+        Each passage becomes a memory under the key of its document's id, or `ID#0`, `ID#1`, … and
+        the session `ID` where the document has several; without document ids its number is the key.
+        All or nothing is stored. A folder that was imported already changes nothing.
+
+        Args:
+            texts: by passage, or a file of them (`.json`, or lines `number<TAB>text`); by default
+                those in the folder.
+            source: of all memories.
+            same_encoder: the index names another checkpoint than the store's encoder, but it is the
+                same model.
+            deleted_at_once: RAGatouille deleted from this index in a single call.
+            progress: called with what is being done, how much of it is done, and how much there is.
+
+        Raises:
+            BadInput: no such index; its texts are missing; the store has compressed passages
+                already, or other content under one of the keys.
+            EncoderMismatch: the store's encoder is not the one that made the index.
+            IndexDamaged: files of the index contradict each other.
+            StoreLocked: another process is sealing or compacting, or stored the same meanwhile.
+            StoreUnwritable: the disk is full, or a folder cannot be read or written.
+        """
+        from memstore.store.interchanging import import_index  # 10 ms that a query need not pay
+
+        return import_index(
+            self._opened,
+            folder,
+            texts=texts,
+            namespace=namespace,
+            source=source,
+            same_encoder=same_encoder,
+            deleted_at_once=deleted_at_once,
+            now=microseconds_now(),
+            progress=progress,
+        )
+
+    def export_index(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        namespace: str = "*",
+        progress: Progress | None = None,
+    ) -> ExportIndexReport:
+        """Write all passages to a new index folder that colbert-ai and RAGatouille open.
+
+        Of every memory that was not forgotten, valid or not. A document's id is its memory's key,
+        or its id where that is not unique. Sealed vectors go as they are, others compressed.
+
+        Args:
+            namespace: that one and all below it; by default everything.
+            progress: as for `import_index`.
+
+        Raises:
+            BadInput: the folder exists, or there is nothing to export.
+            IndexDamaged: a file of the store's index is missing.
+            StoreUnwritable: the disk is full, or the folder cannot be written.
+        """
+        from memstore.store.index_exporting import export_index
+
+        return export_index(
+            self._opened,
+            folder,
+            namespace=drafts.check_namespace(namespace, allow_all=True),
+            progress=progress,
+        )

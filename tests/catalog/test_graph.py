@@ -1,0 +1,3 @@
+"""What is counted of a period."""
+
+from __future__ import annotations
