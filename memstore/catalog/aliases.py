@@ -173,8 +173,12 @@ def related_names(canons: Iterable[str]) -> Select[tuple[str]]:
     return select(names.c.canon)
 
 
-def drop_unused_aliases(connection: Connection) -> None:
-    """Delete the aliases of which no memory in their scope mentions either name any more."""
+def drop_unused_aliases(connection: Connection, names: Iterable[str] | None = None) -> None:
+    """Delete the aliases of which no memory in their scope mentions either name any more.
+
+    Args:
+        names: only aliases of or for one of these canonical forms; None for all.
+    """
     here = namespace.alias("here")
     mentioned = (
         select(memory_entity.c.memory_row)
@@ -188,7 +192,13 @@ def drop_unused_aliases(connection: Connection) -> None:
         )
         .correlate(entity_alias)
     )
-    connection.execute(delete(entity_alias).where(~mentioned.exists()))
+    statement = delete(entity_alias).where(~mentioned.exists())
+    if names is not None:
+        known = list(names)
+        statement = statement.where(
+            or_(among(entity_alias.c.alias, known), among(entity_alias.c.canon, known))
+        )
+    connection.execute(statement)
 
 
 def _covers(above: ColumnElement[str], path: ColumnElement[str]) -> ColumnElement[bool]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import Connection, delete, func, or_, select, update
 
 from memstore.catalog import log
 from memstore.catalog.sql import among
@@ -178,6 +178,45 @@ def write_reliability(
     )
 
 
+def sources_of(connection: Connection, memory_ids: Sequence[str]) -> list[int]:
+    """Return who wrote memories or said something of them."""
+    writers = select(memory.c.source_id).where(among(memory.c.id, memory_ids))
+    voices = select(event.c.source_id).where(among(event.c.memory_id, memory_ids))
+    return [id_ for id_ in connection.scalars(writers.union(voices)) if id_ is not None]
+
+
+def erase_reliabilities(connection: Connection, source_ids: Sequence[int]) -> None:
+    """Forget how far sources were believed of which nothing else is left: a purge takes their
+    names with the last memory that needs them.
+    """
+    left = select(event.c.source_id).where(
+        event.c.verb != log.SOURCE, event.c.source_id.is_not(None)
+    )
+    wrote = select(memory.c.source_id).where(memory.c.source_id.is_not(None))
+    connection.execute(
+        delete(event).where(
+            event.c.verb == log.SOURCE,
+            among(event.c.source_id, source_ids),
+            event.c.source_id.not_in(left),
+            event.c.source_id.not_in(wrote),
+        )
+    )
+
+
+def reliability_history(connection: Connection, name: str) -> list[tuple[int, Reliability]]:
+    """Return when, in UTC microseconds, it was said of a source how far it is believed, and how
+    far, the oldest first.
+    """
+    rows = connection.execute(
+        select(event.c.recorded_at, event.c.payload)
+        .join(source, source.c.id == event.c.source_id)
+        .where(event.c.verb == log.SOURCE, source.c.name == name)
+        .order_by(event.c.id)
+    )
+    found = [(row.recorded_at, json.loads(row.payload)) for row in rows]
+    return [(at, Reliability(said["reliability"][1], said["vote_weight"][1])) for at, said in found]
+
+
 def named_sources(connection: Connection) -> list[tuple[str, Reliability, int]]:
     """Return name, reliability and number of live memories of every source, by name."""
     count = func.count(memory.c.row)
@@ -206,7 +245,7 @@ def earlier_values(
     found: dict[str, dict[str, Any]] = {}
     for row in rows:  # newest first, so the oldest change behind known_at is what remains
         for name, values in json.loads(row.payload).items():
-            if name in names:
+            if name in names and isinstance(values, list):
                 found.setdefault(row.memory_id, {})[name] = values[0]
     return found
 
@@ -217,17 +256,32 @@ def moment(written: Mapping[str, Any], name: str) -> int | None:
     return None if value is None else to_microseconds(value, name=name)
 
 
-def repeated(connection: Connection, key: str) -> tuple[str, str, dict[str, Any]] | None:
-    """Return memory id, verb and payload of the event with an idempotency key, None if new."""
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that was made under an idempotency key."""
+
+    memory_id: str
+    verb: str
+    source: str | None
+    payload: dict[str, Any]
+
+
+def repeated(connection: Connection, key: str) -> Call | None:
+    """Return the call that was made under an idempotency key, None if there was none."""
     row = connection.execute(
-        select(event.c.memory_id, event.c.verb, event.c.payload).where(event.c.idem_key == key)
+        select(event.c.memory_id, event.c.verb, source.c.name, event.c.payload)
+        .outerjoin(source, source.c.id == event.c.source_id)
+        .where(event.c.idem_key == key)
     ).first()
-    return None if row is None else (row.memory_id, row.verb, json.loads(row.payload))
+    return None if row is None else Call(row[0], row[1], row[2], json.loads(row[3]))
 
 
 def chain(connection: Connection, memory_id: str, *, depth: int) -> list[str]:
-    """Return the ids that superseded a memory, one after another; at most `depth`, no id twice."""
+    """Return the ids that superseded a memory, one after another, up to the last one that is there
+    and was not retracted; at most `depth`, no id twice.
+    """
     found: list[str] = []
+    there = 0
     while len(found) < depth:
         following = connection.scalar(
             select(memory.c.superseded_by).where(memory.c.id == memory_id)
@@ -235,8 +289,12 @@ def chain(connection: Connection, memory_id: str, *, depth: int) -> list[str]:
         if following is None or following in found or following == memory_id:
             break
         found.append(following)
+        believed = (memory.c.id == following) & memory.c.forgotten_at.is_(None)
+        believed &= memory.c.expired_at.is_(None)
+        if connection.scalar(select(memory.c.row).where(believed)) is not None:
+            there = len(found)
         memory_id = following
-    return found
+    return found[:there]
 
 
 def leads_to(connection: Connection, start: str, end: str) -> bool:

@@ -284,7 +284,8 @@ def _plain(
             for group in groups
             if group.entity_ids[0] in counted
         ]
-    return sorted(groups, key=lambda group: group.canon)
+    # of some, only memories are left that were retracted
+    return sorted((group for group in groups if group.memories), key=lambda group: group.canon)
 
 
 def _merged(
@@ -421,6 +422,7 @@ def _known(namespace_ids: Sequence[int], known_at: int | None) -> Iterator[Colum
     yield among(memory.c.namespace_id, namespace_ids)
     if known_at is None:
         yield memory.c.forgotten_at.is_(None)
+        yield memory.c.expired_at.is_(None)
         return
     yield memory.c.recorded_at <= known_at
     for gone in (memory.c.forgotten_at, memory.c.expired_at):

@@ -47,9 +47,19 @@ _change_count = _change_count.on_conflict_do_update(
 
 
 def link_entities(
-    connection: Connection, memory_row: int, namespace_id: int, links: Sequence[Link]
+    connection: Connection,
+    memory_row: int,
+    namespace_id: int,
+    links: Sequence[Link],
+    *,
+    counted: bool = True,
 ) -> None:
-    """Link a memory to its entities, creating those that are new."""
+    """Link a memory to its entities, creating those that are new.
+
+    Args:
+        counted: False for a memory that was retracted: it keeps its links, for queries of what was
+            known before, and they do not count.
+    """
     known = _known_entities(connection, [link.canon for link in links])
     first: dict[int, Link] = {}
     for link in links:
@@ -76,11 +86,29 @@ def link_entities(
                 for id_, link in first.items()
             ],
         )
-        _count(connection, namespace_id, {id_: link.display for id_, link in first.items()}, +1)
+        displays = {id_: link.display for id_, link in first.items()}
+        _count(connection, namespace_id, displays, +1 if counted else 0)
 
 
-def unlink_entities(connection: Connection, memory_row: int, namespace_id: int) -> None:
-    """Remove a memory's links, and with them the entities that nothing links to any more."""
+def uncount(connection: Connection, memory_row: int) -> None:
+    """Count a memory's links no more: it is about to be retracted, and keeps them."""
+    place = select(memory.c.namespace_id).where(memory.c.row == memory_row)
+    ids = select(memory_entity.c.entity_id).where(memory_entity.c.memory_row == memory_row)
+    connection.execute(
+        update(entity_count)
+        .where(entity_count.c.namespace_id.in_(place), entity_count.c.entity_id.in_(ids))
+        .values(memories=entity_count.c.memories - 1)
+    )
+
+
+def unlink_entities(
+    connection: Connection, memory_row: int, namespace_id: int, *, counted: bool = True
+) -> None:
+    """Remove a memory's links, and with them the entities that nothing links to any more.
+
+    Args:
+        counted: as for `link_entities`.
+    """
     ids = list(
         connection.scalars(
             select(memory_entity.c.entity_id).where(memory_entity.c.memory_row == memory_row)
@@ -89,11 +117,23 @@ def unlink_entities(connection: Connection, memory_row: int, namespace_id: int) 
     if not ids:
         return
     connection.execute(delete(memory_entity).where(memory_entity.c.memory_row == memory_row))
-    _count(connection, namespace_id, dict.fromkeys(ids, ""), -1)
+    if counted:
+        _count(connection, namespace_id, dict.fromkeys(ids, ""), -1)
     linked = exists().where(memory_entity.c.entity_id == entity.c.id)
     gone = select(entity.c.id).where(among(entity.c.id, ids), ~linked)
     # what nothing links to goes even if its count drifted: forgetting must not fail over a cache
-    uncounted = or_(entity_count.c.memories <= 0, entity_count.c.entity_id.in_(gone))
+    elsewhere = (
+        select(memory.c.row)
+        .join(memory_entity, memory_entity.c.memory_row == memory.c.row)
+        .where(
+            memory.c.namespace_id == entity_count.c.namespace_id,
+            memory_entity.c.entity_id == entity_count.c.entity_id,
+        )
+        .correlate(entity_count)
+        .exists()
+    )
+    unused = (entity_count.c.memories <= 0) & ~elsewhere
+    uncounted = or_(unused, entity_count.c.entity_id.in_(gone))
     connection.execute(delete(entity_count).where(among(entity_count.c.entity_id, ids), uncounted))
     connection.execute(delete(entity).where(entity.c.id.in_(gone)))
 
@@ -124,7 +164,7 @@ def recount(connection: Connection) -> None:
         select(
             memory.c.namespace_id,
             memory_entity.c.entity_id,
-            func.count(),
+            func.count(case((memory.c.expired_at.is_(None), 1))),
             func.min(memory_entity.c.display),
         )
         .join(memory, memory.c.row == memory_entity.c.memory_row)
@@ -151,6 +191,7 @@ def list_entities(
             func.substr(entity.c.canon, 1, len(prefix)) == prefix,  # LIKE would fold case
         )
         .group_by(entity.c.id)
+        .having(total > 0)
         .order_by(total.desc(), entity.c.canon)
         .limit(limit)
     ).all()
@@ -178,7 +219,11 @@ def _merged_entities(
         )
         .join(memory_entity, memory_entity.c.entity_id == places.c.id)
         .join(memory, memory.c.row == memory_entity.c.memory_row)
-        .where(memory.c.namespace_id == places.c.namespace_id, memory.c.forgotten_at.is_(None))
+        .where(
+            memory.c.namespace_id == places.c.namespace_id,
+            memory.c.forgotten_at.is_(None),
+            memory.c.expired_at.is_(None),
+        )
         .group_by(places.c.canon)
     ).all()
     if not rows:
@@ -214,7 +259,8 @@ def given_names(
 
 def entity_total(connection: Connection) -> int:
     """Return the number of entities that live memories mention."""
-    return int(connection.scalar(select(func.count(entity_count.c.entity_id.distinct()))) or 0)
+    counted = select(func.count(entity_count.c.entity_id.distinct()))
+    return int(connection.scalar(counted.where(entity_count.c.memories > 0)) or 0)
 
 
 def links_of(connection: Connection, memory_row: int) -> Sequence[Link]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, literal, select
 
 from memstore.catalog.log import CONFIRM, CONTRADICT, REINFORCE
+from memstore.catalog.sql import among
 from memstore.catalog.tables import event, page, source
 
 
@@ -57,6 +58,17 @@ def insert_pages(connection: Connection, rows: Sequence[PageRow]) -> None:
             }
             for row in rows
         ],
+    )
+
+
+def erase_pages(connection: Connection, memory_ids: Iterable[str]) -> None:
+    """Delete the pages that showed one of these memories."""
+    hits = func.json_each(page.c.hits, "$.hits").table_valued("value", name="hit")
+    shown = func.json_extract(hits.c.value, "$.id")
+    connection.execute(
+        delete(page).where(
+            select(literal(1)).select_from(hits).where(among(shown, memory_ids)).exists()
+        )
     )
 
 

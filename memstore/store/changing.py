@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -12,8 +13,17 @@ from memstore.catalog import feedback, links, log, memories, vectors
 from memstore.catalog.aliases import drop_unused_aliases
 from memstore.catalog.engine import reading, rewrite, writing
 from memstore.catalog.filters import compile_filter
+from memstore.catalog.pages import erase_pages
 from memstore.catalog.sql import among
-from memstore.catalog.tables import entity_alias, entity_count, event, memory, source
+from memstore.catalog.tables import (
+    entity,
+    entity_alias,
+    entity_count,
+    event,
+    memory,
+    memory_entity,
+    source,
+)
 from memstore.catalog.tables import namespace as namespaces
 from memstore.entities import canonical, lowercase_words, memory_entities
 from memstore.errors import BadInput, MemoryNotFound, StoreLocked, StoreUnwritable
@@ -103,7 +113,7 @@ def update(opened: OpenStore, memory_id: str, changes: Mapping[str, Any], *, now
         if encoder is not None:
             opened.check_encoder(connection, encoder)
         row, current = one(connection, memory_id)
-        if current != before:
+        if _but_for_feedback(current) != _but_for_feedback(before):
             raise BadInput(
                 f"Memory {memory_id} was changed by someone else during this call. Read it again "
                 "and repeat the change."
@@ -119,8 +129,9 @@ def update(opened: OpenStore, memory_id: str, changes: Mapping[str, Any], *, now
             vectors.insert_passages(connection, row, passages)
         if relink:
             namespace = _namespace(connection, before)
-            links.unlink_entities(connection, row, namespace)
-            links.link_entities(connection, row, namespace, found)
+            counted = before.retracted_at is None
+            links.unlink_entities(connection, row, namespace, counted=counted)
+            links.link_entities(connection, row, namespace, found, counted=counted)
         _, after = one(connection, memory_id)
         if after != before:
             payload = {
@@ -134,6 +145,11 @@ def update(opened: OpenStore, memory_id: str, changes: Mapping[str, Any], *, now
                 payload["prior"] = [trust.prior, columns["prior"]]
             log.append_event(connection, memory_id, "update", now=now, payload=payload)
         return after
+
+
+def _but_for_feedback(item: Memory) -> Memory:
+    """Return a memory without what others may say of it while its new text is encoded."""
+    return dataclasses.replace(item, uses=0, alpha=1.0, beta=1.0, confidence=5.0, importance=0.0)
 
 
 def _spoken(text: str, speaker: str, before: str) -> str:
@@ -247,7 +263,13 @@ def forget(
                 else memories.matching_rows(connection, inside)
             )
         named = connection.execute(
-            select(memory.c.row, memory.c.id, memory.c.namespace_id, memory.c.forgotten_at)
+            select(
+                memory.c.row,
+                memory.c.id,
+                memory.c.namespace_id,
+                memory.c.forgotten_at,
+                memory.c.expired_at,
+            )
             .where(among(memory.c.row, rows))
             .order_by(memory.c.row)
         ).all()
@@ -257,11 +279,18 @@ def forget(
         if dry_run:
             return report
         vectors.delete_passages(connection, rows)
+        # a tombstone has lost its links: which names it knew, nobody can say any more
+        names = None if any(item.forgotten_at for item in named) else _names_of(connection, rows)
+        told_by = feedback.sources_of(connection, report.ids) if purge else []
         for item in named:
-            links.unlink_entities(connection, item.row, item.namespace_id)
+            counted = item.expired_at is None
+            links.unlink_entities(connection, item.row, item.namespace_id, counted=counted)
         if purge:
             memories.delete_memories(connection, rows)
             log.erase_events(connection, report.ids)
+            erase_pages(connection, report.ids)
+            feedback.erase_reliabilities(connection, told_by)
+            drop_unused_aliases(connection, names)
             _erase_unused_names(connection)
         for item in named:
             if not purge:
@@ -273,6 +302,12 @@ def forget(
     return report
 
 
+def _names_of(connection: Connection, rows: Sequence[int]) -> list[str]:
+    """Return the canonical forms that memories mention."""
+    mentioned = select(memory_entity.c.entity_id).where(among(memory_entity.c.memory_row, rows))
+    return list(connection.scalars(select(entity.c.canon).where(entity.c.id.in_(mentioned))))
+
+
 def _checked_ids(ids: str | Sequence[str]) -> list[str]:
     if isinstance(ids, str):
         return [drafts.check_id(ids)]
@@ -282,8 +317,7 @@ def _checked_ids(ids: str | Sequence[str]) -> list[str]:
 
 
 def _erase_unused_names(connection: Connection) -> None:
-    """Delete aliases, and names of namespaces and sources, that nothing refers to any more."""
-    drop_unused_aliases(connection)
+    """Delete the names of namespaces and sources that nothing refers to any more."""
     connection.execute(
         delete(namespaces).where(
             ~select(memory.c.row).where(memory.c.namespace_id == namespaces.c.id).exists(),

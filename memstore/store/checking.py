@@ -272,7 +272,7 @@ def _wrong_counts(connection: Connection) -> dict[tuple[int, int], str]:
             for row in connection.execute(
                 select(memory.c.namespace_id, memory_entity.c.entity_id, func.count())
                 .join(memory, memory.c.row == memory_entity.c.memory_row)
-                .where(memories.live)
+                .where(memories.live, memory.c.expired_at.is_(None))
                 .group_by(memory.c.namespace_id, memory_entity.c.entity_id)
             )
         }

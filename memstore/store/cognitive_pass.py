@@ -194,7 +194,9 @@ class CognitivePass:
             findings=findings,
             statuses=statuses,
             penalties=penalties,
-            shifts=self._shifts(adjusted.scores + penalties, columns, rows),
+            shifts=np.zeros(len(rows))
+            if like is not None
+            else self._shifts(adjusted.scores + penalties, columns, rows),
             explain=self._explainer,
         )
 
@@ -243,9 +245,10 @@ class CognitivePass:
         )
         known_at = self._request.now if self._request.known_at is None else self._request.known_at
         uses = (known_at - recent_use_times(columns)) / _DAY
-        mass = components.use_mass(
-            uses, columns.use_count, (known_at - columns.first_use_at) / _DAY
-        )
+        later = uses < 0  # of a `now` in the past
+        uses[later] = np.nan
+        counts = np.maximum(columns.use_count - np.count_nonzero(later, axis=1), 0.0)
+        mass = components.use_mass(uses, counts, (known_at - columns.first_use_at) / _DAY)
         covered = self._entities.covered(rows, columns)
         return Findings(
             columns=columns,

@@ -79,9 +79,9 @@ def _write(opened: OpenStore, file: Path) -> int:
                 "encoder": opened.identity.name,
                 "memories": connection.scalar(select(func.count()).where(memories.live)),
                 "sources": [
-                    {"name": name, "reliability": known.prior, "vote_weight": known.vote}
-                    for name, known, _ in feedback.named_sources(connection)
-                    if known != feedback.UNKNOWN
+                    {"name": name, "said": said}
+                    for name, _, _ in feedback.named_sources(connection)
+                    if (said := _said_of(connection, name))
                 ],
                 "aliases": [
                     {"namespace": path, "alias": alias, "canon": canon}
@@ -96,6 +96,18 @@ def _write(opened: OpenStore, file: Path) -> int:
         out.flush()
         os.fsync(out.fileno())
     return count
+
+
+def _said_of(connection: Connection, name: str) -> list[dict[str, Any]]:
+    """Return how far a source was believed, from when on."""
+    return [
+        {
+            "recorded_at": iso(from_microseconds(at)),
+            "reliability": known.prior,
+            "vote_weight": known.vote,
+        }
+        for at, known in feedback.reliability_history(connection, name)
+    ]
 
 
 def _exported(connection: Connection) -> Iterator[dict[str, Any]]:

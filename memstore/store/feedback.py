@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from memstore.catalog import feedback, log, memories
+from memstore.catalog import feedback, links, log, memories
 from memstore.catalog.engine import reading, writing
 from memstore.catalog.feedback import Reliability
 from memstore.errors import BadInput
@@ -18,7 +18,7 @@ from memstore.store import drafts
 from memstore.store.changing import one
 from memstore.store.counters import recount
 from memstore.store.opening import OpenStore
-from memstore.store.writing import store_and_load
+from memstore.store.writing import prepare, store_prepared
 from memstore.times import from_microseconds, iso
 from memstore.types import Memory, NewMemory, Source, When
 
@@ -106,7 +106,7 @@ def _say(
     details = dict(payload)
     with writing(opened.engine, opened.path) as connection:
         row, _ = one(connection, drafts.check_id(memory_id))
-        if _repeated(connection, key, memory_id, verb) is None:
+        if _repeated(connection, key, memory_id, verb, source=source) is None:
             if observed_at is not None:
                 details["observed_at"] = _observe(connection, row, observed_at)
             log.append_event(
@@ -162,30 +162,56 @@ def supersede(
     drafts.check_text(new, "new")
     with reading(opened.engine, opened.path) as connection:
         _, old = one(connection, old_id)
-        earlier = _repeated(connection, key, old_id, log.SUPERSEDE)
+        is_id = bool(memories.live_rows(connection, [new]))
+    if not is_id and _looks_like_an_id(new):
+        raise BadInput(
+            f"There is no memory {new!r}. Give the id of a memory that is there, or a text."
+        )
+    draft, ready = None, None
+    if not is_id:
+        draft = drafts.draft(
+            NewMemory(
+                text=new,
+                namespace=old.namespace,
+                key=old.key,
+                kind=old.kind,
+                occurred_at=None if moment is None else from_microseconds(moment),
+            )
+        )
+        ready = prepare(opened, [draft], now)  # encoding takes time: before the transaction
+    with writing(opened.engine, opened.path) as connection:
+        earlier = _repeated(connection, key, old_id, log.SUPERSEDE, by=new if is_id else None)
         if earlier is not None:
             return one(connection, earlier["by"])[1]
-        known = memories.live_rows(connection, [new])
-    if not known and len(new) == len(old_id) and " " not in new:
-        one_like_it = new.isalnum() and new.isupper()
-        if one_like_it:  # an id that is mistyped must not become a memory's text
-            raise BadInput(
-                f"There is no memory {new!r}. Give the id of a memory that is there, or a text."
-            )
-    if not known:
-        # the new memory ends the old one by their key, or below if there is none
-        text = NewMemory(
-            text=new,
-            namespace=old.namespace,
-            key=old.key,
-            kind=old.kind,
-            occurred_at=None if moment is None else from_microseconds(moment),
-        )
-        new = store_and_load(opened, [drafts.draft(text)], now=now)[0].id
-    with writing(opened.engine, opened.path) as connection:
-        if _repeated(connection, key, old_id, log.SUPERSEDE) is None:
-            _link(connection, old_id, new, moment, key, now)
+        row, old = one(connection, old_id)
+        if draft is not None and ready is not None:
+            _check_open(connection, row, old, moment)
+            new = store_prepared(opened, connection, [draft], ready, now=now)[0].id
+        _link(connection, old_id, new, moment, key, now)
         return one(connection, new)[1]
+
+
+def _looks_like_an_id(text: str) -> bool:
+    """Whether a text is a mistyped id rather than words."""
+    return len(text) == 26 and text.isalnum() and text.isupper()
+
+
+def _check_open(connection: Connection, row: int, old: Memory, at: int | None) -> None:
+    """Refuse to end a memory by a new text where that would end another one, or nothing."""
+    if old.key is not None and old.superseded_by is not None:
+        raise BadInput(
+            f"{old.id} is superseded by {old.superseded_by} already, under its key {old.key!r}. "
+            "Supersede that one, or the last of the chain: memstore history ID"
+        )
+    _check_end(old.id, memories.times_of(connection, row), at)
+
+
+def _check_end(old_id: str, times: memories.Times, end: int | None) -> None:
+    if end is not None and end < times.starts_at:
+        raise BadInput(
+            f"{old_id} begins {_iso(times.starts_at)} and would end before that, "
+            f"{_iso(end)}. Say when it ended: at=…, or change when it began: update."
+        )
 
 
 def _link(
@@ -198,23 +224,22 @@ def _link(
             f"{old_id} is in the namespace {old.namespace!r} and {new_id} in {new.namespace!r}. "
             "A memory is superseded within its namespace: add the new one there."
         )
-    if old_id == new_id or feedback.leads_to(connection, new_id, old_id):
+    if old_id == new_id:
+        raise BadInput(f"{old_id} cannot supersede itself.")
+    if feedback.leads_to(connection, new_id, old_id):
         raise BadInput(
             f"{new_id} is itself superseded by {old_id}: a cycle would leave nothing true. "
             "See the chain: memstore history ID"
-            if old_id != new_id
-            else f"{old_id} cannot supersede itself."
         )
+    if new.retracted_at is not None:
+        raise BadInput(f"{new_id} was retracted: it holds instead of nothing. Add it anew.")
     times, begins = memories.times_of(connection, row), memories.times_of(connection, new_row)
     end = begins.starts_at if at is None else at
-    if end < times.starts_at:
-        raise BadInput(
-            f"{old_id} begins {_iso(times.starts_at)} and would end before that, "
-            f"{_iso(end)}. Say when it ended: at=…, or change when it began: update."
-        )
-    # what ended before stays ended: the link adds no time
-    end = end if times.valid_to is None else min(times.valid_to, end)
-    if old.superseded_by == new_id and times.valid_to == end:
+    _check_end(old_id, times, end)
+    same = old.superseded_by == new_id
+    if times.valid_to is not None and not (same and at is not None):
+        end = min(times.valid_to, end)  # what ended before stays ended: the link adds no time
+    if same and times.valid_to == end and key is None:
         return
     memories.update_memory(connection, row, valid_to=end, superseded_by=new_id)
     log.append_event(
@@ -242,8 +267,11 @@ def retract(
     with writing(opened.engine, opened.path) as connection:
         row, item = one(connection, drafts.check_id(memory_id))
         known = _repeated(connection, key, memory_id, log.RETRACT)
-        if known is None and item.retracted_at is None:
-            memories.update_memory(connection, row, expired_at=now)
+        fresh = item.retracted_at is None
+        if known is None and (fresh or key is not None):
+            if fresh:
+                links.uncount(connection, row)
+                memories.update_memory(connection, row, expired_at=now)
             log.append_event(
                 connection,
                 memory_id,
@@ -265,7 +293,7 @@ def set_importance(
     with writing(opened.engine, opened.path) as connection:
         row, item = one(connection, drafts.check_id(memory_id))
         known = _repeated(connection, key, memory_id, log.IMPORTANCE)
-        if known is None and item.importance != value:
+        if known is None and (item.importance != value or key is not None):
             memories.update_memory(connection, row, importance=value)
             log.append_event(
                 connection,
@@ -323,19 +351,34 @@ def _sources(connection: Connection) -> list[Source]:
 
 
 def _repeated(
-    connection: Connection, key: str | None, memory_id: str, verb: str
+    connection: Connection,
+    key: str | None,
+    memory_id: str,
+    verb: str,
+    *,
+    source: str | None = None,
+    by: str | None = None,
 ) -> dict[str, Any] | None:
-    """Return the payload of the same call made before under this key, None if it is new."""
+    """Return the payload of the same call made before under this key, None if it is new.
+
+    Args:
+        source: of a vote.
+        by: the memory that supersedes; None for a text.
+    """
     earlier = None if key is None else feedback.repeated(connection, key)
     if earlier is None:
         return None
-    other_id, other_verb, payload = earlier
-    if (other_id, other_verb) != (memory_id, verb):
+    if (earlier.memory_id, earlier.verb, earlier.source) != (memory_id, verb, source) or by not in (
+        None,
+        earlier.payload.get("by"),
+    ):
+        told = f" of {earlier.source!r}" if earlier.source else ""
         raise BadInput(
-            f"idempotency_key {key!r} was used before, to {other_verb} memory {other_id}. "
-            "Give every call its own key; repeat one only to repeat the call."
+            f"idempotency_key {key!r} was used before, to {earlier.verb} memory "
+            f"{earlier.memory_id}{told}. Give every call its own key; repeat one only to repeat "
+            "the call."
         )
-    return payload
+    return earlier.payload
 
 
 def _iso(time: int | None) -> str | None:

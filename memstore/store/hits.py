@@ -39,6 +39,7 @@ class _Place:
     place: int
     shift: float
     below: str | None
+    above: int  # memories in the lists before
 
     @property
     def score(self) -> float:
@@ -61,7 +62,7 @@ class _Place:
             "not_reranked": self.below is not None,
         }
         return Explanation(
-            semantic_rank=int(assessed.semantic_ranks[self.place]),
+            semantic_rank=self.above + int(assessed.semantic_ranks[self.place]),
             adjustment=sum(float(values[self.place]) for values in adjusted.parts.values()),
             uncapped=float(adjusted.uncapped[self.place]),
             cap=assessed.profile.cap,
@@ -135,7 +136,8 @@ class HitMaker:
             if above is not None and order and places:
                 shift = places[-1].score - float(assessed.scores[order[0]])
             below = None if above is None else above.judged.scorer.name
-            places += [_Place(assessed, place, shift, below) for place in order]
+            count = len(places)
+            places += [_Place(assessed, place, shift, below, count) for place in order]
             above = assessed
         least = self._request.min_score
         return [place for place in places if least is None or place.score >= least]
@@ -192,30 +194,34 @@ class HitMaker:
         rows = rows_of(self._view, removed.judged.ranked)
         loaded = memories.load_rows(self._connection, rows)
         return tuple(
-            self._suppressed(item, float(scores[place]))
+            self._suppressed(item, float(scores[place]), str(removed.statuses[place]))
             for place in np.argsort(-scores, kind="stable")
             if scores[place] > bar
             and scores[place] >= least
             and (item := loaded.get(rows[place])) is not None
         )
 
-    def _suppressed(self, item: Memory, score: float) -> Suppressed:
+    def _suppressed(self, item: Memory, score: float, status: str) -> Suppressed:
         successors = feedback.chain(self._connection, item.id, depth=CHAIN_DEPTH)
         current = successors[-1] if successors else None
         return Suppressed(
-            memory=item, score=score, reason=self._reason(item, successors), current_id=current
+            memory=item,
+            score=score,
+            reason=self._reason(item, status, successors),
+            current_id=current,
         )
 
-    def _reason(self, item: Memory, successors: Sequence[str]) -> str:
-        moment = from_microseconds(self._request.moment)
-        if item.valid_to is not None and item.valid_to <= moment:
-            by = f", superseded by {successors[0]}" if successors else ""
-            now = f", by now {successors[-1]}" if len(successors) > 1 else ""
-            return f"held until {iso(item.valid_to)}{by}{now}"
-        if self._request.drop_undated and item.precision == "unknown":
+    def _reason(self, item: Memory, status: str, successors: Sequence[str]) -> str:
+        if self._request.drop_undated and item.precision == "unknown" and item.valid_from is None:
             return "nobody knows when"
-        start = item.valid_from or item.occurred_at or item.recorded_at
-        return f"begins {iso(start)}"
+        if status == "upcoming":
+            return f"begins {iso(item.valid_from or item.occurred_at or item.recorded_at)}"
+        moment = from_microseconds(self._request.moment)
+        if item.valid_to is None or item.valid_to > moment:
+            return "had ended by then, as far as was known"
+        by = f", superseded by {successors[0]}" if successors else ""
+        now = f", by now {successors[-1]}" if len(successors) > 1 else ""
+        return f"held until {iso(item.valid_to)}{by}{now}"
 
 
 def begins_later(view: SnapshotView, assessed: Assessed, moment: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -13,10 +14,9 @@ from typing import Any, get_args
 
 from sqlalchemy import Connection, delete
 
-from memstore.catalog import feedback, links, log, memories, vectors
-from memstore.catalog.aliases import add_alias
+from memstore.catalog import aliases, feedback, links, log, memories, vectors
 from memstore.catalog.engine import reading, writing
-from memstore.catalog.feedback import UNKNOWN, Reliability
+from memstore.catalog.feedback import Reliability
 from memstore.catalog.memories import MemoryRow
 from memstore.catalog.tables import memory
 from memstore.entities import EntityLink, canonical
@@ -29,6 +29,8 @@ from memstore.store.opening import OpenStore
 from memstore.types import Event, ImportReport, TimePrecision
 
 _BATCH = 128
+# what events note as [before, after], and its range; times have none
+_CHANGED = {"importance": (-1, 1), "prior": (0, 1), "valid_to": (0, 0), "observed_at": (0, 0)}
 _UNLIMITED = sys.maxsize  # what the store made of texts may be longer than what a caller may give
 
 
@@ -99,11 +101,11 @@ def _lines(opened: OpenStore, path: Path, now: int) -> Iterator[dict[str, Any]]:
 
 
 def _import_names(opened: OpenStore, header: Mapping[str, Any], now: int) -> None:
-    """Believe sources as the exported store did, unless this one was told otherwise, and let names
-    stand for each other as they did there.
+    """Believe sources as the exported store did, and let names stand for each other as they did
+    there, where this store was not told otherwise.
     """
     try:
-        known = [
+        names = [
             (
                 drafts.check_namespace(item["namespace"]),
                 canonical(drafts.check_text(item["alias"], "an alias")),
@@ -113,27 +115,40 @@ def _import_names(opened: OpenStore, header: Mapping[str, Any], now: int) -> Non
         ]
         told = [
             (
-                drafts.check_string(item["name"], "a source"),
-                Reliability(
-                    drafts.check_number(item["reliability"], "reliability", 0.0, 1.0),
-                    drafts.check_number(item["vote_weight"], "vote_weight", 0.0, 1.0),
-                ),
+                drafts.check_text(item["name"], "a source"),
+                [_reliability(say) for say in item["said"]],
             )
             for item in header.get("sources", ())
         ]
     except (TypeError, KeyError, BadInput) as error:
         raise BadInput(f"{header['place']}: not as export writes it: {error!r}.") from error
     with writing(opened.engine, opened.path) as connection:
-        for name, reliability in told:
+        for name, said in told:
             source = memories.source_id(connection, name)
-            if source is None or feedback.source_reliability(connection, source) != UNKNOWN:
+            if source is None or feedback.reliability_history(connection, name):
                 continue
-            feedback.write_reliability(connection, source, reliability, now=now)
+            for at, reliability in said:
+                feedback.write_reliability(connection, source, reliability, now=at)
             recount(connection, feedback.believing(connection, source))
-        for path, alias, canon in known:
-            add_alias(connection, memories.namespace_id(connection, path), alias, canon)
-        if known:
+        spaces = memories.namespaces_under(connection, "*")
+        there = {(path, alias) for path, alias, _ in aliases.aliases(connection, spaces)}
+        for path, alias, canon in names:
+            if (path, alias) not in there:
+                place = memories.namespace_id(connection, path)
+                with contextlib.suppress(BadInput):  # they stand for each other here already
+                    aliases.add_alias(connection, place, alias, canon)
+        if names:
             log.append_event(connection, log.STORE, log.ALIAS, now=now)
+
+
+def _reliability(item: Mapping[str, Any]) -> tuple[int, Reliability]:
+    at = drafts.check_time(item["recorded_at"], "recorded_at")
+    if at is None:
+        raise BadInput("recorded_at is missing.")
+    return at, Reliability(
+        drafts.check_number(item["reliability"], "reliability", 0.0, 1.0),
+        drafts.check_number(item["vote_weight"], "vote_weight", 0.0, 1.0),
+    )
 
 
 def _object(line: bytes, path: Path, number: int) -> dict[str, Any]:
@@ -297,6 +312,9 @@ def _link(item: Mapping[str, Any]) -> EntityLink:
 def _event(item: Mapping[str, Any]) -> Mapping[str, Any]:
     verb = drafts.check_string(item["verb"], "an event's verb", 64)
     details = drafts.check_metadata(item.get("details"), "an event's details", _UNLIMITED)
+    if verb in (log.CONFIRM, log.CONTRADICT) and item.get("source") is None:
+        raise BadInput(f"a {verb} event has no source.")
+    _check_changes(json.loads(details))
     return {
         "verb": verb,
         "at": drafts.check_time(item["at"], "an event's time"),
@@ -308,6 +326,21 @@ def _event(item: Mapping[str, Any]) -> Mapping[str, Any]:
         ),
         "details": json.loads(details),
     }
+
+
+def _check_changes(details: Mapping[str, Any]) -> None:
+    """Refuse changes that a query with `known_at` could not take back."""
+    for name, (low, high) in _CHANGED.items():
+        if name not in details:
+            continue
+        pair = details[name]
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise BadInput(f"an event's {name} is {pair!r}; it is what it was before and after.")
+        for value in pair:
+            if value is not None and high:
+                drafts.check_number(value, name, low, high)
+            elif value is not None:
+                drafts.check_time(value, name)
 
 
 def _insert(connection: Connection, item: _Imported, passages: Any, now: int) -> int:
@@ -324,7 +357,8 @@ def _insert(connection: Connection, item: _Imported, passages: Any, now: int) ->
         connection, number, expired_at=item.expired_at, observed_at=item.observed_at
     )
     vectors.insert_passages(connection, number, passages)
-    links.link_entities(connection, number, namespace, item.links)
+    counted = item.expired_at is None
+    links.link_entities(connection, number, namespace, item.links, counted=counted)
     for entry in item.events:
         if entry in logged:
             logged.remove(entry)

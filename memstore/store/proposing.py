@@ -73,7 +73,7 @@ def _propose(opened: OpenStore, new: Memory, now: int) -> tuple[Proposal, ...]:
             rows, found.passage_ids.tolist(), found.scores.tolist(), strict=True
         ):
             old = loaded.get(row)
-            if old is None:
+            if old is None or old.superseded_by == new.id:
                 continue
             shared = tuple(name for name in new.entities if name in old.entities)
             relation: Literal["near_duplicate", "supersession"] | None

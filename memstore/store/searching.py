@@ -149,6 +149,8 @@ class _Search:
         self._matching = _filtered(connection, view, self._namespaces, request)
         self._valid = _valid(connection, view, request)
         allowed = self._matching if request.include_invalid else self._matching & self._valid
+        if request.drop_undated:  # nobody can say of these that they do not hold
+            allowed = allowed & (view.columns["start"] != ALWAYS)
         self._allowed = view.allow(self._space, allowed)
         self._allowed_memories = int(np.count_nonzero(self._space.known & allowed))
         settings = opened.settings

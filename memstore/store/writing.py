@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from memstore.catalog import links, log, memories, vectors
 from memstore.catalog.engine import reading, writing
-from memstore.catalog.feedback import source_reliability
+from memstore.catalog.feedback import leads_to, source_reliability
 from memstore.catalog.memories import MemoryRow
 from memstore.catalog.vectors import PassageVectors
 from memstore.encoders import Encoder
@@ -47,8 +47,8 @@ class _Prepared:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ready:
-    """What `_prepare` made: position → a draft that was not there, by which encoder.
+class Ready:
+    """What `prepare` made: position → a draft that was not there, by which encoder.
 
     `holding_at`: see `_unchanged`.
     """
@@ -69,7 +69,7 @@ def store_drafts(opened: OpenStore, drafts: Sequence[Draft], *, now: int) -> lis
     Raises:
         BadInput: two of them have the same key in the same namespace.
     """
-    ready = _prepare(opened, drafts, None)
+    ready = prepare(opened, drafts, None)
     with writing(opened.engine, opened.path) as connection:
         return _store_all(opened, connection, drafts, ready, now)
 
@@ -83,15 +83,26 @@ def store_and_load(opened: OpenStore, drafts: Sequence[Draft], *, now: int) -> l
     Raises:
         BadInput: two of them have the same key in the same namespace.
     """
-    ready = _prepare(opened, drafts, now)
+    ready = prepare(opened, drafts, now)
     with writing(opened.engine, opened.path) as connection:
-        stored = _store_all(opened, connection, drafts, ready, now)
-        found = memories.load_rows(connection, [item.row for item in stored])
+        return store_prepared(opened, connection, drafts, ready, now=now)
+
+
+def store_prepared(
+    opened: OpenStore, connection: Connection, drafts: Sequence[Draft], ready: Ready, *, now: int
+) -> list[Memory]:
+    """Store drafts in a transaction of the caller's, as `store_and_load` does in its own.
+
+    Args:
+        ready: what `prepare` made of them, before the transaction.
+    """
+    stored = _store_all(opened, connection, drafts, ready, now)
+    found = memories.load_rows(connection, [item.row for item in stored])
     return [found[item.row] for item in stored]
 
 
 def _store_all(
-    opened: OpenStore, connection: Connection, drafts: Sequence[Draft], ready: _Ready, now: int
+    opened: OpenStore, connection: Connection, drafts: Sequence[Draft], ready: Ready, now: int
 ) -> list[Stored]:
     if ready.encoder is not None:
         opened.check_encoder(connection, ready.encoder)
@@ -130,7 +141,7 @@ def check_distinct_keys(drafts: Iterable[Draft]) -> None:
         seen.add((draft.namespace, draft.key))
 
 
-def _prepare(opened: OpenStore, drafts: Sequence[Draft], holding_at: int | None) -> _Ready:
+def prepare(opened: OpenStore, drafts: Sequence[Draft], holding_at: int | None) -> Ready:
     """Return position → everything to be stored, for the drafts that are not there yet."""
     opened.check_writable()
     check_distinct_keys(drafts)
@@ -144,7 +155,7 @@ def _prepare(opened: OpenStore, drafts: Sequence[Draft], holding_at: int | None)
         with reading(opened.engine, opened.path) as connection:
             new, contexts, participants = _look_up(opened, connection, drafts, holding_at)
     if not new:
-        return _Ready({}, None, holding_at)
+        return Ready({}, None, holding_at)
     encoder = opened.encoder
     encoded = encode(
         encoder,
@@ -168,7 +179,7 @@ def _prepare(opened: OpenStore, drafts: Sequence[Draft], holding_at: int | None)
         )
         for (position, draft), passage_vectors in zip(new.items(), encoded, strict=True)
     }
-    return _Ready(prepared, encoder, holding_at)
+    return Ready(prepared, encoder, holding_at)
 
 
 def _look_up(
@@ -345,6 +356,9 @@ def _take_place(connection: Connection, new: MemoryRow, now: int) -> tuple[Memor
     )
     before = [version for version in versions if version.start <= start]
     after = [version for version in versions if version.start > start]
+    following = after[0].id if after else None
+    if before and following is not None and leads_to(connection, following, before[-1].id):
+        following = None  # someone linked the later one back: a cycle would leave nothing true
     if before:
         old = before[-1]
         end = start if old.valid_to is None else min(old.valid_to, start)
@@ -355,11 +369,15 @@ def _take_place(connection: Connection, new: MemoryRow, now: int) -> tuple[Memor
             "supersede",
             now=now,
             at=start,
-            payload={"by": new.id, "valid_to": [_iso(old.valid_to), _iso(end)]},
+            payload={
+                "by": new.id,
+                "before": old.superseded_by,
+                "valid_to": [_iso(old.valid_to), _iso(end)],
+            },
         )
     if after:
         end = after[0].start if new.valid_to is None else min(new.valid_to, after[0].start)
-        new = replace(new, valid_to=end, superseded_by=after[0].id)
+        new = replace(new, valid_to=end, superseded_by=following)
     return new, len(before[-1:])
 
 

@@ -48,8 +48,10 @@ class Told:
     def counts(self, known_at):
         if self.forgotten:
             return False  # forgetting takes the links along
-        return known_at is None or (
-            self.recorded_at <= known_at and (self.expired_at is None or self.expired_at > known_at)
+        if known_at is None:
+            return self.expired_at is None
+        return self.recorded_at <= known_at and (
+            self.expired_at is None or self.expired_at > known_at
         )
 
 
@@ -59,9 +61,10 @@ def space(connection, path):
 
 def tell(connection, add_memory, namespace, *names, forgotten=False, expired_at=None, **columns):
     row = add_memory(connection, namespace=namespace, **columns)
-    links.link_entities(connection, row, space(connection, namespace), [Name(n) for n in names])
+    here, counted = space(connection, namespace), expired_at is None
+    links.link_entities(connection, row, here, [Name(n) for n in names], counted=counted)
     if forgotten:
-        links.unlink_entities(connection, row, space(connection, namespace))
+        links.unlink_entities(connection, row, here, counted=counted)
         memories.update_memory(connection, row, forgotten_at=99)
     memories.update_memory(connection, row, expired_at=expired_at)
     recorded_at = columns.get("recorded_at", 0)
@@ -237,7 +240,7 @@ def test_entities_are_listed_with_the_memories_of_their_aliases(
         rows = stored(connection)
         mentioned: dict[str, set[int]] = {}
         for item in told:
-            if item.namespace in searched and not item.forgotten:
+            if item.namespace in searched and item.counts(None):
                 for name in item.names:
                     canon = stands_for(rows, item.namespace, name)
                     mentioned.setdefault(canon, set()).add(item.row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memstore import BadInput, MemoryNotFound, MemoryStore, StoreUnwritable
+from memstore.catalog import feedback
+from memstore.catalog.engine import reading
 from memstore.scoring.evidence import unpack_uses
+from memstore.store import drafts
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 LONG_AGO = datetime(2025, 1, 1, tzinfo=UTC)
@@ -381,3 +385,180 @@ def test_feedback_survives_export_and_import(store: MemoryStore, tmp_path) -> No
         assert other.confirm(memory.id, source="a", idempotency_key="once") == told
         assert other.sources() == store.sources()
         assert other.verify().clean
+
+
+def test_a_refused_supersession_stores_no_text(
+    store: MemoryStore, fingerprint: Callable[[Any], str]
+) -> None:
+    store.add("Braga", key="c", occurred_at="2020-01-01T00:00:00Z")
+    old = store.add("Porto", key="c", occurred_at="2025-01-01T00:00:00Z")
+    plain = store.add("tea", occurred_at="2025-01-01T00:00:00Z")
+    before = fingerprint(store.path)
+    for id_ in (old.id, plain.id):
+        with pytest.raises(BadInput, match="would end before that"):
+            store.supersede(id_, "Lisbon", at="2024-01-01T00:00:00Z")
+    assert fingerprint(store.path) == before
+
+
+def test_a_repeated_supersession_by_a_text_brings_nothing_back(store: MemoryStore) -> None:
+    old = store.add("Ana lives in Porto", key="c")
+    lisbon = store.supersede(old.id, "Ana lives in Lisbon", idempotency_key="k")
+    rome = store.add("Ana lives in Rome", key="c")
+    assert store.supersede(old.id, "Ana lives in Lisbon", idempotency_key="k").id == lisbon.id
+    assert store.get_by_key("c") == rome
+    with pytest.raises(BadInput, match="superseded by"):
+        store.supersede(old.id, "Ana lives in Oslo")
+    with pytest.raises(BadInput, match="Give every call its own key"):
+        store.supersede(old.id, rome.id, idempotency_key="k")
+
+
+def test_a_call_that_changes_nothing_still_takes_its_key(store: MemoryStore) -> None:
+    memory, other = store.add("tea"), store.add("coffee")
+    store.set_importance(memory.id, 0.0, idempotency_key="k")
+    store.set_importance(memory.id, 1.0)
+    assert store.set_importance(memory.id, 0.0, idempotency_key="k").importance == 1.0
+    store.retract(memory.id, reason="x")
+    store.retract(memory.id, reason="x", idempotency_key="j")
+    with pytest.raises(BadInput, match="own key"):
+        store.retract(other.id, reason="x", idempotency_key="j")
+    store.confirm(other.id, source="Ana", idempotency_key="v")
+    with pytest.raises(BadInput, match="of 'Ana'"):
+        store.confirm(other.id, source="Bruno", idempotency_key="v")
+    assert store.verify().clean
+
+
+def test_a_correction_of_when_it_ended_is_heard(store: MemoryStore) -> None:
+    old = store.add("tea", occurred_at="2020-01-01T00:00:00Z")
+    new = store.add("coffee", occurred_at="2021-01-01T00:00:00Z")
+    store.supersede(old.id, new.id, at="2022-01-01T00:00:00Z")
+    store.supersede(old.id, new.id, at="2023-01-01T00:00:00Z")
+    assert store.get(old.id).valid_to == datetime(2023, 1, 1, tzinfo=UTC)
+    store.retract(new.id, reason="no")
+    with pytest.raises(BadInput, match="was retracted"):
+        store.supersede(store.add("milk").id, new.id)
+
+
+def test_names_of_retracted_memories_count_no_more_and_as_little_as_at_a_known_time(
+    store: MemoryStore,
+) -> None:
+    ids = [store.add(f"Wibble number {n}", entities=["Wibble"]).id for n in range(3)]
+    store.retract(ids[0], reason="no")
+    (wibble,) = store.entities()
+    assert wibble.memories == 2
+    assert store.verify().clean
+    store.update(ids[0], entities=["Wibble", "Wobble"])
+    assert [entity.memories for entity in store.entities()] == [2]
+    store.forget(ids[0])
+    assert [entity.memories for entity in store.entities()] == [2]
+    assert store.verify().clean
+
+
+def test_what_holds_instead_is_there_and_was_not_retracted(store: MemoryStore) -> None:
+    store.add("Ana likes tea", key="t", occurred_at="2020-01-01T00:00:00Z")
+    new = store.add("Ana likes coffee", key="t", occurred_at="2021-01-01T00:00:00Z")
+
+    def hidden() -> Any:
+        return store.query("Ana likes tea", explain=True).suppressed[0]
+
+    assert hidden().current_id == new.id
+    store.retract(new.id, reason="wrong")
+    assert hidden().current_id is None
+    store.forget(new.id, purge=True)
+    assert hidden().current_id is None
+    assert hidden().reason == "held until 2021-01-01T00:00:00Z"
+
+
+def test_a_late_version_of_a_key_makes_no_cycle_with_links_that_were_said(
+    store: MemoryStore,
+) -> None:
+    aside = store.add("X", occurred_at="2020-01-01T00:00:00Z")
+    first = store.add("one", key="k", occurred_at="2020-01-01T00:00:00Z")
+    third = store.add("three", key="k", occurred_at="2022-01-01T00:00:00Z")
+    store.supersede(first.id, aside.id)
+    store.supersede(third.id, first.id, at="2023-01-01T00:00:00Z")
+    store.add("two", key="k", occurred_at="2021-01-01T00:00:00Z")
+    here: str | None = third.id
+    seen = []
+    while here is not None:
+        assert here not in seen
+        seen.append(here)
+        here = store.get(here).superseded_by
+
+
+def test_a_purge_takes_the_names_of_those_who_spoke_of_it_and_no_others(
+    store: MemoryStore,
+) -> None:
+    memory = store.add("hush", source="Secretwriter")
+    store.set_source("Secretwriter", reliability=0.9)
+    store.confirm(memory.id, source="Secretvoter")
+    store.set_source("Secretvoter", vote_weight=0.3)
+    store.set_source("upcoming", reliability=0.7)
+    store.alias("Bob", of="Robert", namespace="team")
+    store.forget(memory.id, purge=True)
+    assert [source.name for source in store.sources()] == ["upcoming"]
+    path = store.path
+    store.close()
+    written = (path / "memstore.db").read_bytes()
+    assert b"Secretwriter" not in written
+    assert b"Secretvoter" not in written
+    with MemoryStore.open(path) as again:
+        again.add("Bob cooks.", namespace="team", entities=["Bob"])
+        assert len(again.list(namespace="team", where={"entity": "Robert"}).memories) == 1
+
+
+def test_an_import_keeps_when_a_source_was_believed_how_far_and_yields_to_aliases_there(
+    store: MemoryStore, tmp_path
+) -> None:
+    store.add("Robert and Bob", entities=["Robert", "Bob"], source="w")
+    store.alias("Bob", of="Robert")
+    store.set_source("w", reliability=0.9)
+    between = datetime.now(UTC)
+    store.set_source("w", reliability=0.2)
+    store.export(tmp_path / "out.jsonl")
+    with MemoryStore.open(tmp_path / "other.mem", encoder="hashed") as other:
+        other.alias("Robert", of="Bob")
+        assert other.import_(tmp_path / "out.jsonl").added == 1
+        with reading(other._opened.engine, other.path) as connection:
+            (then,) = feedback.reliabilities(
+                connection, until=drafts.check_time(between, "between")
+            ).values()
+            (now,) = feedback.reliabilities(connection).values()
+        assert (then.prior, now.prior) == (0.9, 0.2)
+        assert other.verify().clean
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"verb": "confirm", "source": None},
+        {"verb": "update", "details": {"importance": 0.3}},
+        {"verb": "update", "details": {"valid_to": [5, None]}},
+    ],
+)
+def test_an_event_that_could_not_be_replayed_is_refused(
+    store: MemoryStore, tmp_path, event: dict[str, Any]
+) -> None:
+    store.add("tea")
+    path = tmp_path / "out.jsonl"
+    store.export(path)
+    header, line = path.read_text().splitlines()
+    item = json.loads(line)
+    item["events"].append({**item["events"][0], **event})
+    path.write_text(f"{header}\n{json.dumps(item)}\n")
+    with (
+        MemoryStore.open(tmp_path / "other.mem", encoder="hashed") as other,
+        pytest.raises(BadInput, match=r"out\.jsonl:2"),
+    ):
+        other.import_(path)
+
+
+def test_a_use_after_the_present_that_is_asked_for_is_no_use_yet(
+    calibrated_fresh_store,
+) -> None:
+    with calibrated_fresh_store() as store:
+        memory = store.add("Ana drinks tea", occurred_at="2020-01-01T00:00:00Z")
+        asked = {"now": "2021-01-01T00:00:00Z"}
+        before = store.query("what does Ana drink?", **asked).hits[0].score
+        store.reinforce(memory.id)
+        assert store.query("what does Ana drink?", **asked).hits[0].score == before
+        assert store.query("what does Ana drink?").hits[0].score > before - 1.0
