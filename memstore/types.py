@@ -103,7 +103,10 @@ class Memory:
         """
         from scipy.special import betaincinv  # a tenth of a second that few readers of it pay
 
-        return tuple(10.0 * float(betaincinv(self.alpha, self.beta, q)) for q in (0.05, 0.95))  # type: ignore[return-value]
+        # a prior of 0 or 10 without votes is all in one point, of which SciPy makes NaN
+        alpha, beta = max(self.alpha, 1e-9), max(self.beta, 1e-9)
+        low, high = (10.0 * float(betaincinv(alpha, beta, share)) for share in (0.05, 0.95))
+        return low, high
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

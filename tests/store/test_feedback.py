@@ -113,6 +113,11 @@ def test_the_interval_tells_no_evidence_from_much_of_both_kinds(store: MemorySto
     assert 3.5 < low < 4.0 < 6.0 < high < 6.5
 
 
+def test_the_interval_of_a_certainty_is_a_point(store: MemoryStore) -> None:
+    assert store.add("tea", confidence=0.0).confidence_interval == pytest.approx((0.0, 0.0))
+    assert store.add("milk", confidence=10.0).confidence_interval == pytest.approx((10.0, 10.0))
+
+
 def test_a_memory_begins_as_trusted_as_its_source_unless_its_writer_says_otherwise(
     store: MemoryStore,
 ) -> None:
