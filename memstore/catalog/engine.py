@@ -58,6 +58,8 @@ def open_engine(
         try:
             connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
             connection.execute("PRAGMA temp_store = MEMORY")  # temporary files can leak text
+            # 32 MiB, as used: candidates lie anywhere, and 2 MiB make them a quarter slower to read
+            connection.execute("PRAGMA cache_size = -32768")
             if not read_only:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = FULL")  # commit = durable

@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 
 from memstore.catalog.aliases import aliased_names, aliased_places, related_names, stands_for
-from memstore.catalog.sql import among
+from memstore.catalog.sql import among, bare_rows
 from memstore.catalog.tables import (
     entity,
     entity_alias,
@@ -139,23 +139,20 @@ def mentions(
 ) -> NDArray[np.bool_]:
     """Return which memories mention which entities, (memories, entities), in their orders."""
     covered = np.zeros((len(memory_rows), len(groups)), dtype=np.bool_)
-    sought = sorted({id_ for group in groups for id_ in group.entity_ids})
-    placed = any(group.places is not None for group in groups)
-    rows = connection.execute(
-        _mentioned_where if placed else _mentioned,
-        {"rows": json.dumps(list(memory_rows)), "entities": json.dumps(sought)},
-    ).all()
-    if not rows:
-        return covered
-    found = np.array([tuple(row) for row in rows], dtype=np.int64)
+    stand_for: dict[int, list[int]] = {}
     for column, group in enumerate(groups):
-        if group.places is None:
-            matching = np.isin(found[:, 1], group.entity_ids)
-        else:
-            matching = np.zeros(len(found), dtype=np.bool_)
-            for id_, places in group.places.items():
-                matching |= (found[:, 1] == id_) & np.isin(found[:, 2], list(places))
-        covered[found[matching, 0], column] = True
+        for id_ in group.entity_ids:
+            stand_for.setdefault(id_, []).append(column)
+    placed = any(group.places is not None for group in groups)
+    found = bare_rows(
+        connection,
+        _mentioned_where if placed else _mentioned,
+        {"rows": json.dumps(list(memory_rows)), "entities": json.dumps(sorted(stand_for))},
+    )
+    for key, id_, *where in found:
+        for column in stand_for[id_]:
+            places = groups[column].places
+            covered[key, column] |= places is None or where[0] in places[id_]
     return covered
 
 

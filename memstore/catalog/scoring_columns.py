@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, bindparam, func, select
 
+from memstore.catalog.sql import bare_rows
 from memstore.catalog.tables import memory
 
 Numbers = NDArray[np.float64]
@@ -62,7 +63,7 @@ class ScoringColumns:
 
 def read(connection: Connection, rows: Sequence[int]) -> ScoringColumns:
     """Return the columns of memories, in the order of `rows`."""
-    found: list[Any] = list(connection.execute(_statement, {"rows": json.dumps(rows)}))
+    found = bare_rows(connection, _statement, {"rows": json.dumps(rows)})
     columns = [*zip(*found, strict=True)] or [()] * len(_statement.selected_columns)
     places, ids, kinds, rings, *numbers = columns
     if places != tuple(range(len(rows))):  # nothing obliges SQLite to keep their order

@@ -269,9 +269,9 @@ class CognitivePass:
 def _half_lives_of(kinds: Sequence[str | None]) -> NDArray[np.float64]:
     """Return the half-life of each kind in days, NaN where there is none."""
     found = np.full(len(kinds), np.nan)
-    for kind, days in KIND_HALF_LIVES.items():
-        if kind in kinds:
-            found[[place for place, item in enumerate(kinds) if item == kind]] = days
+    for kind in KIND_HALF_LIVES.keys() & set(kinds):
+        places = [place for place, item in enumerate(kinds) if item == kind]
+        found[places] = KIND_HALF_LIVES[kind]
     return found
 
 
