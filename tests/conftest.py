@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import settings
 
 if TYPE_CHECKING:
@@ -28,3 +31,28 @@ def store(tmp_path: Path) -> Iterator[MemoryStore]:
 
     with MemoryStore.open(tmp_path / "agent.mem", encoder="hashed") as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def run_memstore() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the `memstore` command in a folder, as `main` does, without starting a process for it.
+
+    Starting one costs a second. What a process of its own could do otherwise (encodings, signals,
+    pipes that close, terminals) is tested with one.
+    """
+    from memstore.cli import main
+
+    def run(
+        folder: Path, *arguments: str, stdin: str | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        runner = CliRunner(env=environment)
+        with contextlib.chdir(folder), runner.isolation(stdin) as (stdout, stderr, _):
+            try:
+                main(list(arguments))
+            except SystemExit as end:
+                status = end.code
+            out, err = stdout.getvalue().decode(), stderr.getvalue().decode()
+        assert isinstance(status, int)
+        return subprocess.CompletedProcess(arguments, status, out, err)
+
+    return run

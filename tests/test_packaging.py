@@ -105,3 +105,8 @@ with memstore.MemoryStore.open("agent.mem") as store:
     where, key = run(installed, code, tmp_path)
     assert Path(where).is_relative_to(installed.parents[1])
     assert key == "ana.city"
+
+
+def test_tests_that_share_a_slow_fixture_stay_in_one_worker(request, worker_id):
+    # versions of pytest and pytest-xdist that do not know each other group nothing, and say nothing
+    assert worker_id == "master" or request.node.nodeid.endswith("@packaging")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
@@ -41,8 +43,8 @@ def temporary_store(
     compressed while it grows, it would depend on the speed of the machine.
     """
     unsealed = dataclasses.replace(check_settings(settings), hot_tokens=_NEVER)
-    with tempfile.TemporaryDirectory(prefix="memstore-eval-") as folder:
-        path = Path(folder, "eval.mem")
+    with _temporary_folder() as folder:
+        path = folder / "eval.mem"
         with MemoryStore.open(path, encoder=encoder, device=device, settings=unsealed) as store:
             yield store
 
@@ -51,13 +53,24 @@ def temporary_store(
 def temporary_copy(store: MemoryStore) -> Iterator[MemoryStore]:
     """Open a copy of a store that may be changed, and remove it at the end, whatever happens."""
     opened = store._opened
-    with tempfile.TemporaryDirectory(prefix="memstore-eval-") as folder:
-        path = store.backup(Path(folder, "copy.mem"))
+    with _temporary_folder() as folder:
+        path = store.backup(folder / "copy.mem")
         unsealed = dataclasses.replace(opened.settings, hot_tokens=_NEVER)
         with MemoryStore.open(
             path, encoder=opened.encoder, device=opened.device, settings=unsealed
         ) as copy:
             yield copy
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    # named before it is made: what `tempfile` makes stays if a signal ends the process just then
+    folder = Path(tempfile.gettempdir(), f"memstore-eval-{secrets.token_hex(8)}")
+    try:
+        folder.mkdir(mode=0o700)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def ingest_corpus(

@@ -44,8 +44,16 @@ PROFILES = {
         Profile(
             name="semantic", currency=0.0, use=0.0, trust=0.0, entity=0.0, importance=0.0, cap=0.0
         ),
+        # trust of 0.5, as specified, lets random confidences cost LoCoMo 2.2 points of nDCG@10, this
+        # one 0.1; which of two sources errs is found out after as many votes
         Profile(
-            name="balanced", currency=0.25, use=0.25, trust=0.5, entity=0.5, importance=0.5, cap=1.0
+            name="balanced",
+            currency=0.25,
+            use=0.25,
+            trust=0.25,
+            entity=0.5,
+            importance=0.5,
+            cap=1.0,
         ),
         # 1.5 nats at 90 days under a cap of 2, as specified, put the new of two versions first in
         # 43 % of CarMem's pairs; these do in 63 %, and cost LoCoMo 2.4 points of nDCG@10, not 1.9
@@ -53,7 +61,7 @@ PROFILES = {
             name="recent",
             currency=6.0,
             use=0.25,
-            trust=0.5,
+            trust=0.25,
             entity=0.5,
             importance=0.5,
             cap=2.5,

@@ -1,9 +1,8 @@
-"""A folder with a small store in it, and `memstore` run there as a real process."""
+"""A folder with a small store in it, and `memstore` run there."""
 
 import json
-import os
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,9 @@ from memstore import MemoryStore
 class Shell:
     """Runs `memstore` in a folder of its own, on a store with the tiny encoder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, run: Callable[..., subprocess.CompletedProcess[str]]) -> None:
         self.folder = folder
+        self._run = run
         self.store = folder / "agent.mem"
         with MemoryStore.open(self.store, encoder="hashed") as store:
             store.add(
@@ -30,15 +30,7 @@ class Shell:
     def run(
         self, *arguments: str, stdin: str | None = None, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "memstore", *arguments],
-            cwd=self.folder,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            env={**os.environ, **environment},
-            check=False,
-        )
+        return self._run(self.folder, *arguments, stdin=stdin, **environment)
 
     def json(self, *arguments: str) -> object:
         done = self.run(*arguments, "--json")
@@ -47,5 +39,5 @@ class Shell:
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path)
+def shell(tmp_path: Path, run_memstore: Callable[..., subprocess.CompletedProcess[str]]) -> Shell:
+    return Shell(tmp_path, run_memstore)

@@ -11,7 +11,7 @@ import pytest
 
 
 def test_models_that_are_not_here_are_said_so_and_the_others_are_timed(shell):
-    done = shell.run("bench", "rerankers", "--rerank", "minilm-l6,colbert:hashed", "--rounds", "2")
+    done = shell.run("bench", "rerankers", "--rerank", "minilm-l6,colbert:hashed", "--rounds", "1")
     assert done.returncode == 0, done.stderr
     missing, timed = (line for line in done.stdout.splitlines() if " cpu " in line)
     assert "not here" in missing
@@ -34,7 +34,7 @@ def dataset(tmp_path_factory):
 
 @pytest.mark.xdist_group("random_weights")
 def test_random_weights_are_timed_and_their_accuracy_stays_empty(shell, dataset):
-    arguments = ("--rerank", "minilm-l6,colbert:hashed", "--random-weights", "--rounds", "2")
+    arguments = ("--rerank", "minilm-l6,colbert:hashed", "--random-weights", "--rounds", "1")
     found = shell.json("bench", "rerankers", *arguments, "--dataset", str(dataset))
     model, other = found["rerankers"]
     assert model["random_weights"]

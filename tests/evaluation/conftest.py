@@ -1,11 +1,9 @@
-"""A small data set, `memstore` run as a real process beside it, and a made-up comparison."""
+"""A small data set, `memstore` run beside it, and a made-up comparison."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -114,18 +112,11 @@ def moves(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Command:
+def command(tmp_path: Path, run_memstore: Command) -> Command:
     """Run `memstore` in the test's folder."""
 
     def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "memstore", *map(str, arguments)],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            env={**os.environ, **environment},
-            check=False,
-        )
+        return run_memstore(tmp_path, *map(str, arguments), **environment)
 
     return run
 

@@ -33,7 +33,7 @@ def without_times(report: dict) -> dict:
 
 def test_everything_is_measured_in_one_call(command, moves, temporary):
     options = ("--profile", "semantic,balanced", "--encoder", "hashed", *FIXED, "--json")
-    more = ("--baselines", "--links", "none,oracle", "--stress", "sources,future-leaks")
+    more = ("--baselines", "--links", "none,oracle", "--stress", "no-metadata,future-leaks")
     done = command("eval", moves, *options, *more, "--calibration")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -45,7 +45,7 @@ def test_everything_is_measured_in_one_call(command, moves, temporary):
     }
     assert report["arms"][7]["further"]["new above old"] == 1.0
     assert (report["links"], report["scopes"]) == (8, 2)
-    assert [stress["name"] for stress in report["stress"]] == ["sources", "future-leaks"]
+    assert [stress["name"] for stress in report["stress"]] == ["no-metadata", "future-leaks"]
     assert all(stress["arms"] for stress in report["stress"])
     assert report["calibration"][0]["slope"] is None  # of an encoder without a calibration
     assert "linked: 8 old memories, by an oracle" in done.stderr
@@ -54,11 +54,8 @@ def test_everything_is_measured_in_one_call(command, moves, temporary):
 
 def test_the_same_seed_and_present_give_the_same_numbers(command, moves):
     options = ("--profile", "balanced", "--encoder", "hashed", *FIXED, "--json")
-    stress = ("--stress", "updates,random-metadata,adversarial-metadata,no-metadata")
-    first, second = (
-        json.loads(command("eval", moves, *options, *stress, "--baselines").stdout)
-        for _ in range(2)
-    )
+    stress = ("--stress", "updates,random-metadata")  # the sets that draw
+    first, second = (json.loads(command("eval", moves, *options, *stress).stdout) for _ in range(2))
     assert without_times(first) == without_times(second)
     assert all(one["arms"] for one in first["stress"])
 

@@ -202,7 +202,7 @@ def test_p17_a_score_that_is_no_number_is_refused(wrong, profile):
 def test_a_score_is_the_sum_of_the_formula():
     components = dict(zip(COMPONENTS, np.array([[0.6], [0.8], [0.7], [0.5], [-1.0]]), strict=True))
     profile = PROFILES["balanced"]
-    total = 0.25 * 0.6 + 0.25 * 0.8 + 0.5 * 0.7 + 0.5 * 0.5 + 0.5 * -1.0
+    total = 0.25 * 0.6 + 0.25 * 0.8 + 0.25 * 0.7 + 0.5 * 0.5 + 0.5 * -1.0
     scored = adjust(np.array([3.0]), components, profile)
     assert scored.scores[0] == pytest.approx(3.0 + math.tanh(total), abs=1e-12)
     scale = math.tanh(total) / total

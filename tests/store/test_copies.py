@@ -259,8 +259,8 @@ def test_an_export_and_a_backup_are_durable_in_their_folder_too(
 def test_what_an_update_of_a_long_text_left_in_the_history_can_be_imported(
     store: MemoryStore, other: MemoryStore, tmp_path: Path
 ) -> None:
-    memory = store.add("x " * 300_000)
-    store.update(memory.id, text="y " * 300_000)
+    memory = store.add("x" * 600_000)
+    store.update(memory.id, text="y" * 600_000)
     store.export(tmp_path / "out.jsonl")
     with other:
         assert other.import_(tmp_path / "out.jsonl").added == 1
