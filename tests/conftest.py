@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 from click.testing import CliRunner
@@ -45,12 +49,22 @@ def run_memstore() -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(
         folder: Path, *arguments: str, stdin: str | None = None, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        runner = CliRunner(env=environment)
-        with contextlib.chdir(folder), runner.isolation(stdin) as (stdout, stderr, _):
+        # what a run leaves behind ends with a process, and here with the block
+        runner = CliRunner(env={"OPENBLAS_NUM_THREADS": "1", **environment})
+        at_sigterm = signal.getsignal(signal.SIGTERM)
+        with (
+            contextlib.chdir(folder),
+            mock.patch.object(tempfile, "tempdir", None),  # it remembers an earlier TMPDIR
+            runner.isolation(stdin) as (stdout, stderr, _),
+        ):
             try:
                 main(list(arguments))
             except SystemExit as end:
                 status = end.code
+            finally:
+                signal.signal(signal.SIGTERM, at_sigterm)
+            sys.stdout.flush()
+            sys.stderr.flush()
             out, err = stdout.getvalue().decode(), stderr.getvalue().decode()
         assert isinstance(status, int)
         return subprocess.CompletedProcess(arguments, status, out, err)

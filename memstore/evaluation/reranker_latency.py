@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +13,11 @@ from memstore.errors import BadInput, RerankerUnavailable
 from memstore.evaluation.arms import Arm
 from memstore.evaluation.comparing import compare
 from memstore.evaluation.tables import Table, millions
-from memstore.evaluation.temporary_store import ingest_corpus, temporary_store
+from memstore.evaluation.temporary_store import (
+    ingest_corpus,
+    temporary_folder,
+    temporary_store,
+)
 from memstore.rerank import CROSS_ENCODERS, Reranker
 from memstore.settings import Settings
 from memstore.store.rerankers import NO_RERANKER, OWN_VECTORS, Rerankers, check_rerank
@@ -136,8 +138,8 @@ def _opened(
         return
     from memstore.evaluation.random_models import write_random_model
 
-    with tempfile.TemporaryDirectory(prefix="memstore-random-") as folder:
-        yield rerankers.open(str(write_random_model(name, Path(folder) / name))), True
+    with temporary_folder() as folder:
+        yield rerankers.open(str(write_random_model(name, folder / name))), True
 
 
 def _time(

@@ -43,7 +43,7 @@ def temporary_store(
     compressed while it grows, it would depend on the speed of the machine.
     """
     unsealed = dataclasses.replace(check_settings(settings), hot_tokens=_NEVER)
-    with _temporary_folder() as folder:
+    with temporary_folder() as folder:
         path = folder / "eval.mem"
         with MemoryStore.open(path, encoder=encoder, device=device, settings=unsealed) as store:
             yield store
@@ -53,7 +53,7 @@ def temporary_store(
 def temporary_copy(store: MemoryStore) -> Iterator[MemoryStore]:
     """Open a copy of a store that may be changed, and remove it at the end, whatever happens."""
     opened = store._opened
-    with _temporary_folder() as folder:
+    with temporary_folder() as folder:
         path = store.backup(folder / "copy.mem")
         unsealed = dataclasses.replace(opened.settings, hot_tokens=_NEVER)
         with MemoryStore.open(
@@ -63,14 +63,16 @@ def temporary_copy(store: MemoryStore) -> Iterator[MemoryStore]:
 
 
 @contextlib.contextmanager
-def _temporary_folder() -> Iterator[Path]:
+def temporary_folder() -> Iterator[Path]:
+    """Make a folder, and remove it at the end, whatever happens."""
     # named before it is made: what `tempfile` makes stays if a signal ends the process just then
     folder = Path(tempfile.gettempdir(), f"memstore-eval-{secrets.token_hex(8)}")
     try:
         folder.mkdir(mode=0o700)
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(folder)
 
 
 def ingest_corpus(

@@ -1,4 +1,4 @@
-"""The command line as a person or a script meets it: real processes, real exit codes."""
+"""The command line as a person or a script meets it: what it prints, and its exit codes."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""compact, import-index and export-index as real processes."""
+"""compact, import-index and export-index on the command line."""
 
 import json
 import os

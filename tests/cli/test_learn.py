@@ -1,4 +1,4 @@
-"""`memstore calibrate` and `memstore learn`, run as real processes."""
+"""`memstore calibrate` and `memstore learn`."""
 
 from __future__ import annotations
 

@@ -180,15 +180,15 @@ def test_what_cannot_be_meant_is_wrong_usage(command, dataset, options, said):
 
 
 def test_a_reranker_without_weights_is_an_error_before_the_corpus_is_ingested(
-    command, dataset, tmp_path, temporary
+    process, dataset, tmp_path, temporary
 ):
     nowhere = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "no-models")}
     options = ("--encoder", "hashed", "--rerank", "none,minilm-l6")
-    done = command("eval", dataset, *options, **nowhere)
+    done = process("eval", dataset, *options, **nowhere)
     assert done.returncode == 1
     assert done.stdout == ""
     assert "ms-marco-MiniLM-L-6-v2 is not in the Hugging Face cache" in done.stderr
-    skipped = command("eval", dataset, *options, "--on-rerank-error", "skip", **nowhere)
+    skipped = process("eval", dataset, *options, "--on-rerank-error", "skip", **nowhere)
     assert skipped.returncode == 0, skipped.stderr
     assert "left out: minilm-l6 balanced: " in skipped.stderr
     (row,) = [line for line in skipped.stdout.splitlines() if line.startswith("minilm-l6")]

@@ -19,8 +19,8 @@ LOW = {"currency": -1.0, "use": 0.0, "trust": -2.0, "entity": 0.0, "importance":
 
 
 def test_what_the_components_can_add_at_most_decides():
-    most = math.tanh(0.25 + 0.25 + 0.5 + 0.5 + 0.5)
-    for currency, most_of_it in [(0.25, most), (1.0, math.tanh(2.75)), (0.0, math.tanh(1.75))]:
+    most = math.tanh(0.25 + 0.25 + 0.25 + 0.5 + 0.5)
+    for currency, most_of_it in [(0.25, most), (1.0, math.tanh(2.5)), (0.0, math.tanh(1.5))]:
         for margin, exact in [(1e-6, True), (-1e-6, False)]:
             kth = 1.0 + most_of_it + margin
             assert exact_topk(1.0, kth, currency=currency, profile=balanced) is exact

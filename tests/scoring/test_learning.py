@@ -187,13 +187,13 @@ def test_too_few_pairs_alone_refuse():
         )
         for page in pages(199, **GOOD)
     ]
-    better = dataclasses.replace(BALANCED, trust=0.75)
+    better = dataclasses.replace(BALANCED, trust=0.5)
     lifted = [
         dataclasses.replace(page, semantic=np.array([0.1, 0.0]), values=page.values * 0)
         for page in shown
     ]
     for page in lifted:
-        page.values[1, COMPONENTS.index("trust")] = 0.17
+        page.values[1, COMPONENTS.index("trust")] = 0.3
     assert unmet(judged(lifted, learned=better)) == ["pairs"]
 
 

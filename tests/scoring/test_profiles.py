@@ -12,7 +12,8 @@ from memstore.scoring.cognitive import COMPONENTS
 from memstore.scoring.profiles import MAX_WEIGHT, PROFILES, WEIGHTS, resolve
 
 # columns: currency, half-life in days, use, trust, entity, importance, cap
-WEIGHTS_BY_PROFILE = {  # whoever changes one raises the profile's version
+# from the first release on, whoever changes one raises the profile's version
+WEIGHTS_BY_PROFILE = {
     "semantic": (0, None, 0, 0, 0, 0, 0),
     "balanced": (0.25, 365, 0.25, 0.25, 0.5, 0.5, 1.0),
     "recent": (6.0, 270, 0.25, 0.25, 0.5, 0.5, 2.5),

@@ -136,9 +136,11 @@ def test_aliases_and_neighbours_of_other_namespaces_never_show(
         return path == above or path.startswith(f"{above}/")
 
     with fresh_store() as store:
-        for number, path in enumerate(paths):
-            for name in ("Ana", "Ana", "Anita"):
-                tell(store, name, f"Secret{number}", namespace=path)
+        store.add_many(
+            {"text": f"{place} {path}", "entities": [name, f"Secret{number}"], "namespace": path}
+            for number, path in enumerate(paths)
+            for place, name in enumerate(("Ana", "Ana", "Anita"))
+        )
         inside = {f"Secret{number}" for number, path in enumerate(paths) if covers(asked, path)}
         before = store.entities(namespace=asked), store.neighbours("ana", namespace=asked)
         assert {item.name for item in before[0]} == inside | {"Ana", "Anita"}

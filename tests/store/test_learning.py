@@ -86,7 +86,7 @@ def test_good_evidence_puts_new_weights_to_use(taught):
         (learned,) = store.learned_weights()
     assert report.accepted, [str(condition) for condition in report.unmet]
     assert report.version == learned.version == 1
-    assert report.weights["trust"] == pytest.approx(0.75)
+    assert report.weights["trust"] == pytest.approx(0.5)
     assert learned.active
     assert learned.weights == report.weights
     assert learned.parent is None
@@ -118,7 +118,7 @@ def test_what_is_learned_next_begins_where_the_last_ended(taught):
         assert second.accepted, [str(condition) for condition in second.unmet]
         assert store.learned_weights()[1].parent == 1
         assert [item.active for item in store.learned_weights()] == [False, True]
-        assert second.weights["trust"] == pytest.approx(1.0)
+        assert second.weights["trust"] == pytest.approx(0.75)
 
 
 def test_other_profiles_and_given_weights_stay_as_they_are(taught):
