@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, CursorResult, Select, func, select
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.sql.compiler import SQLCompiler
 
 # SQLite binds at most 32,766 parameters. One JSON parameter has no limit, but building its
 # statement takes 0.2 ms more: felt by an add, not by those who bring many values.
@@ -32,6 +35,22 @@ def inserted(result: CursorResult[Any]) -> int:
 def bare_rows(
     connection: Connection, statement: Select[Any], parameters: Mapping[str, Any]
 ) -> list[tuple[Any, ...]]:
-    """Return rows as the driver has them: SQLAlchemy's own cost a fifth of a large read."""
-    with connection.execute(statement, parameters) as result:
-        return [*result.cursor.fetchall()]
+    """Return the rows of a statement that is made once, as the driver has them.
+
+    SQLAlchemy's own rows cost a fifth of a large read, and its execution 0.1 ms of any.
+    """
+    compiled = _compiled(statement)
+    values = compiled.construct_params(parameters)
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    found: list[tuple[Any, ...]] = driver.execute(
+        compiled.string, [values[name] for name in compiled.positiontup or ()]
+    ).fetchall()
+    return found
+
+
+@functools.cache
+def _compiled(statement: Select[Any]) -> SQLCompiler:
+    compiled = statement.compile(dialect=sqlite.dialect())
+    assert isinstance(compiled, SQLCompiler)
+    return compiled

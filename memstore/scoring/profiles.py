@@ -44,8 +44,8 @@ PROFILES = {
         Profile(
             name="semantic", currency=0.0, use=0.0, trust=0.0, entity=0.0, importance=0.0, cap=0.0
         ),
-        # with trust of 0.5, as specified, random metadata cost 350 questions of LoCoMo 1.4 points of
-        # nDCG@10, with this 0.3; which of two sources errs is found out after as many votes
+        # with a trust of 0.5, as specified, random metadata cost LoCoMo 1.4 points of nDCG@10 (350
+        # questions), with this one 0.3; which of two sources errs shows after as many votes
         Profile(
             name="balanced",
             currency=0.25,

@@ -32,12 +32,12 @@ def read_columns(
     return columns
 
 
-def recent_use_times(columns: ScoringColumns) -> NDArray[np.float64]:
-    """Return when each was used most recently, (memories, RECENT_USES), NaN where it was not."""
-    times = np.full((len(columns), RECENT_USES), np.nan)
-    for place in np.flatnonzero(columns.use_count).tolist():
+def recent_use_times(columns: ScoringColumns, places: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return when these were used most recently, (places, RECENT_USES), NaN where they were not."""
+    times = np.full((len(places), RECENT_USES), np.nan)
+    for row, place in enumerate(places.tolist()):
         recent = unpack_uses(columns.use_rings[place])
-        times[place, : len(recent)] = recent
+        times[row, : len(recent)] = recent
     return times
 
 

@@ -73,18 +73,21 @@ class Assessed:
 
     def order(self) -> NDArray[np.int64]:
         """Return the places in the list, best first; of equal ones the newest first."""
-        columns = self.findings.columns
-        keys = (np.array(columns.ids), -columns.t_ref, -self.semantic, -self.scores)
-        return np.lexsort(keys)
+        return self._by(-self.findings.columns.t_ref, -self.semantic, -self.scores)
 
     @cached_property
     def semantic_ranks(self) -> NDArray[np.int64]:
         """Return where each memory would be by relevance alone, from 1 on."""
-        columns = self.findings.columns
         ranks = np.empty(len(self.semantic), dtype=np.int64)
-        order = np.lexsort((np.array(columns.ids), -columns.t_ref, -self.semantic))
+        order = self._by(-self.findings.columns.t_ref, -self.semantic)
         ranks[order] = np.arange(1, len(order) + 1)
         return ranks
+
+    def _by(self, *keys: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the places by the last key, of equal ones by the one before, in the end by id."""
+        if len(np.unique(keys[-1])) == len(keys[-1]):  # strings take longer to sort than all else
+            return np.argsort(keys[-1])
+        return np.lexsort((np.array(self.findings.columns.ids), *keys))
 
     def parts(self, place: int) -> list[Part]:
         """Return what a memory's score is the sum of."""
@@ -243,12 +246,7 @@ class CognitivePass:
             _half_lives_of(columns.kinds),
             profile.half_life_days,
         )
-        known_at = self._request.now if self._request.known_at is None else self._request.known_at
-        uses = (known_at - recent_use_times(columns)) / _DAY
-        later = uses < 0  # of a `now` in the past
-        uses[later] = np.nan
-        counts = np.maximum(columns.use_count - np.count_nonzero(later, axis=1), 0.0)
-        mass = components.use_mass(uses, counts, (known_at - columns.first_use_at) / _DAY)
+        mass, last_use = self._uses(columns)
         covered = self._entities.covered(rows, columns)
         return Findings(
             columns=columns,
@@ -261,9 +259,23 @@ class CognitivePass:
             },
             age_days=age,
             half_life_days=half_life,
-            last_use_days=np.fmin.reduce(uses, axis=1, initial=np.inf),
+            last_use_days=last_use,
             covered=covered,
         )
+
+    def _uses(self, columns: ScoringColumns) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return each memory's use mass and the days since its last use, inf without one."""
+        mass, last = np.zeros(len(columns)), np.full(len(columns), np.inf)
+        used = np.flatnonzero(columns.use_count)  # few are
+        known_at = self._request.now if self._request.known_at is None else self._request.known_at
+        ages = (known_at - recent_use_times(columns, used)) / _DAY
+        later = ages < 0  # of a `now` in the past
+        ages[later] = np.nan
+        counts = np.maximum(columns.use_count[used] - np.count_nonzero(later, axis=1), 0.0)
+        first_ages = (known_at - columns.first_use_at[used]) / _DAY
+        mass[used] = components.use_mass(ages, counts, first_ages)
+        last[used] = np.fmin.reduce(ages, axis=1, initial=np.inf)
+        return mass, last
 
 
 def _half_lives_of(kinds: Sequence[str | None]) -> NDArray[np.float64]:
