@@ -38,18 +38,18 @@ def test_currency_follows_the_power_law(half_lives, expected):
 
 
 @given(first=ages, second=ages, half_life=half_lives)
-def test_currency_never_increases_with_age(first, second, half_life):
+def test_p7_currency_never_increases_with_age(first, second, half_life):
     young, old = sorted([first, second])
     assert 1.0 >= one(currency, young, half_life) >= one(currency, old, half_life) > -1.0
 
 
 @given(half_life=half_lives)
-def test_currency_is_neutral_at_the_half_life(half_life):
+def test_p7_currency_is_neutral_at_the_half_life(half_life):
     assert one(currency, half_life, half_life) == pytest.approx(0.0, abs=1e-12)
 
 
 @given(age=ages)
-def test_currency_is_neutral_for_what_never_ages_and_for_unknown_times(age):
+def test_p7_currency_is_neutral_for_what_never_ages_and_for_unknown_times(age):
     assert one(currency, age, math.inf) == 0.0
     assert one(currency, math.nan, 365.0) == 0.0
     assert one(currency, math.nan, math.inf) == 0.0
@@ -206,7 +206,7 @@ def test_trust_is_the_logarithm_of_the_share_of_evidence_for_it(alpha, beta, exp
 
 
 @given(alpha=votes, beta=votes, more=votes)
-def test_trust_rises_with_confirmations_and_falls_with_contradictions(alpha, beta, more):
+def test_p9_trust_rises_with_confirmations_and_falls_with_contradictions(alpha, beta, more):
     before = one(trust, alpha, beta)
     assert -2.0 <= one(trust, alpha, beta + more) <= before <= one(trust, alpha + more, beta) <= 1.0
     if alpha / (alpha + beta) > 0.125:
@@ -214,7 +214,7 @@ def test_trust_rises_with_confirmations_and_falls_with_contradictions(alpha, bet
 
 
 @given(both=votes)
-def test_trust_is_neutral_when_the_evidence_is_even(both):
+def test_p9_trust_is_neutral_when_the_evidence_is_even(both):
     assert one(trust, both, both) == 0.0
 
 
