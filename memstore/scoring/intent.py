@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 from memstore.errors import BadInput
 from memstore.periods import Period, find_periods
 from memstore.scoring.cues import Cue, Kind, find_cues
 from memstore.scoring.profiles import Profile
-
-Temporal = Literal["auto", "current", "historical", "none"]
+from memstore.types import Temporal
 
 CURRENT_WEIGHT = 1.0  # nats, at least, of currency where the present is asked for
 
