@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,15 @@ def store(tmp_path: Path) -> Iterator[MemoryStore]:
 
     with MemoryStore.open(tmp_path / "agent.mem", encoder="hashed") as opened:
         yield opened
+
+
+@pytest.fixture
+def figures(record_property: Callable[[str, object], None]) -> Iterator[Counter[str]]:
+    """Count what a test survived: `docs/reliability.md` shows it."""
+    counted: Counter[str] = Counter()
+    yield counted
+    for name, number in counted.items():
+        record_property(name, number)
 
 
 @pytest.fixture(scope="session")

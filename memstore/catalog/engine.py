@@ -61,7 +61,12 @@ def open_engine(
             # 32 MiB, as used: candidates lie anywhere, and 2 MiB make them a quarter slower to read
             connection.execute("PRAGMA cache_size = -32768")
             if not read_only:
-                connection.execute("PRAGMA journal_mode = WAL")
+                (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+                if mode != "wal":  # SQLite says so and goes on without one
+                    raise StoreUnwritable(
+                        f"{store / DATABASE} cannot have a write-ahead log: SQLite keeps it in "
+                        f"mode {mode!r}. Check the medium, and put the store on a local file system."
+                    )
                 connection.execute("PRAGMA synchronous = FULL")  # commit = durable
                 connection.execute("PRAGMA secure_delete = ON")  # freed bytes are zeroed
         except BaseException:

@@ -6,7 +6,7 @@ grow with the arrays; reading maps them into memory.
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -184,13 +184,19 @@ def damaged_files(folder: Path, manifest: Manifest) -> list[str]:
 
 
 def sync_folder(path: Path) -> None:
-    """Make a folder's entries durable, where the system lets folders be opened and synced."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    """Make a folder's entries durable, where its file system knows how to sync a folder.
+
+    Raises:
+        OSError: it failed.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
 
 
 ADVICE = "Mend it from the texts: memstore verify --repair"

@@ -108,6 +108,15 @@ class SealedView:
         found = [segment.passage_ids[own] for segment, own in split(slots, self.segments)]
         return np.concatenate([*found, np.empty(0, np.int64)])
 
+    def check(self, passage_ids: Ids) -> None:
+        """Refuse those of some passages that are sealed here and not as they were written.
+
+        Raises:
+            IndexDamaged: one of them is not.
+        """
+        for segment in self.segments:
+            segment.check(segment.slots_of(passage_ids))
+
     def vectors(self, slots: Slots) -> Iterator[TokenVectors]:
         """Yield the decoded vectors of each slot, given ascending: (tokens, dim), unit rows."""
         assert self.stored is not None or len(slots) == 0

@@ -2,12 +2,14 @@
 
 A segment holds of its passages `lengths` (tokens of each) and `passages` (id of the passage, row of
 its memory), of each token `codes`, `residuals`, `inverse_norms`, and inverted lists
-from centroids to slots. A slot is a position in the segment.
+from centroids to slots. A slot is a position in the segment. `checksums` has the CRC-32 of what
+each passage has of codes, residuals and inverse norms, one after another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +26,7 @@ from memstore.index.files import (
     FolderWriter,
     Manifest,
     check_sizes,
+    damaged_files,
     read_array,
     read_json,
 )
@@ -47,18 +50,23 @@ def write_codec(
     """
     with FolderWriter(folder) as writer:
         integers, unit = codec.integers
-        writer.whole_array("centroids", codec.centroids.astype(np.float16))
-        writer.whole_array("panels", panels_of(integers))
-        writer.whole_array("cutoffs", codec.cutoffs)
-        writer.whole_array("weights", codec.weights)
-        writer.json(
-            "codec", {"format": 1, "unit": unit, "made_for": made_for, "fidelity": fidelity}
-        )
+        arrays = {
+            "centroids": codec.centroids.astype(np.float16),
+            "panels": panels_of(integers),
+            "cutoffs": codec.cutoffs,
+            "weights": codec.weights,
+        }
+        for name, values in arrays.items():
+            writer.whole_array(name, values)
+        described = {"format": 1, "unit": unit, "made_for": made_for, "fidelity": fidelity}
+        checksums = {name: _crc(values) for name, values in arrays.items()}
+        writer.json("codec", {**described, "checksums": checksums})
         return writer.manifest()
 
 
 class StoredCodec:
-    """A codec mapped into memory. What search needs is there at once; the rest is read when used.
+    """A codec mapped into memory. Every answer depends on it, so all of it is checked: a flipped bit
+    in a centroid would change scores without a trace.
 
     Raises:
         FileNotFoundError: the folder or one of its files is not there.
@@ -67,6 +75,11 @@ class StoredCodec:
 
     def __init__(self, folder: Path, manifest: Manifest, dim: int) -> None:
         check_sizes(folder, manifest)
+        wrong = damaged_files(
+            folder, {name: manifest[name] for name in manifest if name == "codec.json"}
+        )
+        if wrong:
+            raise IndexDamaged(f"{wrong[0]}. {ADVICE}")
         self.folder = folder
         described = read_json(folder, "codec")
         self.weights: NDArray[np.float32] = read_array(folder, "weights", np.float32, ())
@@ -78,6 +91,7 @@ class StoredCodec:
         try:
             self.unit = float(described["unit"])
             self.made_for = int(described["made_for"])
+            self._check(described["checksums"])
         except (KeyError, TypeError, ValueError) as error:
             raise IndexDamaged(f"{folder / 'codec.json'} lacks {error}. {ADVICE}") from error
         if (
@@ -92,6 +106,19 @@ class StoredCodec:
             raise IndexDamaged(
                 f"{folder}: its arrays or their unit do not fit each other. {ADVICE}"
             )
+
+    def _check(self, checksums: Mapping[str, int]) -> None:
+        arrays = {
+            "centroids": self._centroids,
+            "panels": self.panels,
+            "cutoffs": self.cutoffs,
+            "weights": self.weights,
+        }
+        for name, values in arrays.items():
+            if _crc(values) != checksums[name]:  # seven times as fast as the manifest's SHA-256
+                raise IndexDamaged(
+                    f"{self.folder / name}.npy does not match its checksum. {ADVICE}"
+                )
 
     def __len__(self) -> int:
         """Return how many centroids there are."""
@@ -130,6 +157,7 @@ class SegmentWriter:
             self._residuals = array("residuals", np.uint8, (codec.dim * codec.bits // 8,))
             self._inverse_norms = array("inverse_norms", np.float32)
             self._passages = array("passages", np.int64, (2,))
+            self._checksums = array("checksums", np.uint32)
         except BaseException as error:
             self._writer.__exit__(type(error), error, error.__traceback__)
             raise
@@ -159,6 +187,7 @@ class SegmentWriter:
         self._codes.append(codes)
         self._residuals.append(residuals)
         self._inverse_norms.append(inverse_norms)
+        self._checksums.append(_checksums(lengths, codes, residuals, inverse_norms))
         self._lengths.append(lengths)
         self.passages += len(lengths)
         self.tokens += len(codes)
@@ -171,7 +200,8 @@ class SegmentWriter:
 
     def finish(self) -> Manifest:
         """Write what is derived, make everything durable and return the manifest."""
-        for array in (self._codes, self._residuals, self._inverse_norms, self._passages):
+        of_tokens = (self._codes, self._residuals, self._inverse_norms)
+        for array in (*of_tokens, self._passages, self._checksums):
             array.close()
         folder = self._writer.folder
         lengths = np.concatenate([*self._lengths, np.empty(0, np.int64)])
@@ -209,12 +239,13 @@ class Segment:
             folder, "inverse_norms", np.float32, ()
         )
         self._passages = read_array(folder, "passages", np.int64, (2,))
+        self._checksums = read_array(folder, "checksums", np.uint32, ())
         lengths = read_array(folder, "lengths", np.int32, ())
         self.offsets = _offsets(lengths)
         self._lists = read_array(folder, "ivf", np.int32, ())
         self._list_lengths = read_array(folder, "ivf_lengths", np.int32, ())
         if (
-            len(self._passages) != len(self)
+            not len(self._passages) == len(self._checksums) == len(self)
             or lengths.min(initial=0) < 0
             or not len(self.codes) == len(self.residuals) == len(self.inverse_norms) == self.tokens
             or len(self._list_lengths) != len(codec)
@@ -280,6 +311,24 @@ class Segment:
             )
         return codes, self.residuals[tokens]
 
+    def check(self, slots: Slots) -> None:
+        """Refuse passages whose tokens are not as they were written.
+
+        Raises:
+            IndexDamaged: one of them is not.
+        """
+        tokens = self.tokens_of(slots)
+        lengths = self.offsets[slots + 1] - self.offsets[slots]
+        found = _checksums(
+            lengths, self.codes[tokens], self.residuals[tokens], self.inverse_norms[tokens]
+        )
+        wrong = np.flatnonzero(found != self._checksums[slots])
+        if len(wrong):
+            raise IndexDamaged(
+                f"{self.folder}: the vectors of passage {self.passage_ids[slots[wrong[0]]]} do not "
+                f"match their checksum. {ADVICE}"
+            )
+
     def blocks(self, keep: NDArray[np.bool_]) -> Iterator[Slots]:
         """Yield the slots to keep in order, in blocks of about `COPIED_TOKENS` tokens."""
         slots = np.flatnonzero(keep)
@@ -310,8 +359,12 @@ def copy_segment(
         only: (K,), the centroids in which the two codecs differ: bytes of all other tokens are
             copied.
         progress: called with the number of tokens after each block; may raise to give up.
+
+    Raises:
+        IndexDamaged: what would be copied is not as it was written.
     """
     for slots in segment.blocks(keep):
+        segment.check(slots)
         lengths = segment.offsets[slots + 1] - segment.offsets[slots]
         tokens = segment.tokens_of(slots)
         names = (segment.passage_ids[slots], segment.rows[slots], lengths)
@@ -332,6 +385,24 @@ def copy_segment(
 def _ascend(values: NDArray[np.float32]) -> bool:
     # larger ones would overflow in the square; they are parts of unit vectors
     return bool((np.diff(values) >= 0).all() and (np.abs(values) < 1e15).all())
+
+
+def _crc(array: NDArray[np.generic], value: int = 0) -> int:
+    """Return the CRC-32 of an array's bytes, going on from that of others."""
+    return zlib.crc32(np.ascontiguousarray(array).data, value)
+
+
+def _checksums(lengths: NDArray[np.int64], *of_tokens: NDArray[np.generic]) -> NDArray[np.uint32]:
+    """Return the CRC-32 of each passage's rows of some arrays, (passages,)."""
+    found = np.zeros(len(lengths), dtype=np.uint32)
+    first = 0
+    for place, length in enumerate(lengths.tolist()):
+        value = 0
+        for array in of_tokens:
+            value = _crc(array[first : first + length], value)
+        found[place] = value
+        first += length
+    return found
 
 
 def _offsets(lengths: NDArray[Any]) -> NDArray[np.int64]:

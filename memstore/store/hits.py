@@ -111,8 +111,10 @@ class HitMaker:
         """
         places = self._places(lists)[: self._request.limit]
         rows = [int(self._view.columns["row"][place.position]) for place in places]
+        passage_ids = [_passage_id(place) for place in places]
+        self._view.sealed.check(np.array(passage_ids, dtype=np.int64))
         loaded = memories.load_rows(self._connection, rows)
-        spans = vectors.spans(self._connection, [_passage_id(place) for place in places])
+        spans = vectors.spans(self._connection, passage_ids)
         budget = self._request.max_tokens
         hits: list[Hit] = []
         for place, row in zip(places, rows, strict=True):

@@ -27,6 +27,7 @@ from memstore.errors import (
     StoreNotFound,
     StoreUnwritable,
 )
+from memstore.index import sync_folder
 from memstore.rerank import Reranker
 from memstore.settings import DEFAULT_ENCODER, Settings
 from memstore.store.identity import (
@@ -251,8 +252,11 @@ def _exists(store: Path) -> bool:
 
 
 def _make_folder(store: Path) -> None:
+    new = [folder for folder in (store, *store.absolute().parents) if not folder.exists()]
     try:
         store.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in new:
+            sync_folder(folder.absolute().parent)  # or a power cut takes the whole store
     except OSError as error:
         raise StoreUnwritable(
             f"The store {store} cannot be created: {error.strerror}. Give a path you may write to."

@@ -28,7 +28,8 @@ from memstore.index.files import ArrayWriter, FolderWriter, read_array, read_jso
 
 DIM = 16
 SEGMENT_FILES = [
-    *("codes", "residuals", "inverse_norms", "passages", "lengths", "ivf", "ivf_lengths"),
+    *("codes", "residuals", "inverse_norms", "passages", "lengths", "checksums"),
+    *("ivf", "ivf_lengths"),
 ]
 CODEC_FILES = ["centroids", "panels", "cutoffs", "weights"]
 

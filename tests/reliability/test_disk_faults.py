@@ -1,0 +1,130 @@
+"""Disks that are full, fail, refuse or write less than they were asked to.
+
+Every call of a process that changes a file can be let fail, SQLite's included. What comes of it is
+a typed error or the whole result; what was acknowledged is there, and once the disk is well again
+the same operation comes to its end.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+FAIL, FAIL_FROM, SHORTEN = 4, 5, 6
+WRITE, SYNC, OPEN, RENAME, REMOVE, MAKE, TRUNCATE, READ = (1 << n for n in range(8))
+CHANGES = WRITE | OPEN | RENAME | REMOVE | MAKE | TRUNCATE
+NAMES = {
+    WRITE: ("write",),
+    SYNC: ("sync",),
+    OPEN: ("open", "create"),
+    RENAME: ("rename",),
+    REMOVE: ("remove", "rmdir"),
+    MAKE: ("mkdir",),
+    TRUNCATE: ("truncate",),
+    READ: ("read",),
+}
+SQLITES_OWN = ("agent.mem/memstore.db/", "agent.mem/")
+TORTURE = os.environ.get("MEMSTORE_TORTURE") == "1"
+PLACES = 25 if TORTURE else 1  # of each fault in each operation
+
+OPERATIONS = (
+    *("add", "ingest", "update", "forget", "purge", "seal", "merge", "retrain", "rebuild"),
+    *("repair", "import", "import_index", "export", "backup", "create", "migrate"),
+)
+# a fault → how it goes on, the calls it may hit, and what the system says
+FAULTS: dict[str, tuple[int, int, int]] = {
+    "full disk": (FAIL_FROM, WRITE | MAKE, errno.ENOSPC),
+    "no more files": (FAIL_FROM, OPEN | MAKE, errno.ENOSPC),
+    "failing write": (FAIL, WRITE, errno.EIO),
+    "failing sync": (FAIL, SYNC, errno.EIO),
+    "failing medium": (FAIL_FROM, CHANGES | SYNC, errno.EIO),
+    "permission denied": (FAIL_FROM, OPEN | RENAME | MAKE, errno.EACCES),
+    "medium gone read-only": (FAIL_FROM, CHANGES, errno.EROFS),
+    "failing removal": (FAIL, REMOVE, errno.EACCES),
+    "failing rename": (FAIL, RENAME, errno.EIO),
+    "failing read": (FAIL, READ, errno.EIO),
+}
+
+
+def _places(steps: list[str], kinds: int) -> int:
+    names = {name for kind, found in NAMES.items() if kind & kinds for name in found}
+    return sum(step.split()[0] in names for step in steps)
+
+
+def _errors(answer: dict[str, Any]) -> list[str]:
+    return [item["error"] for item in answer["said"] if type(item) is dict and "error" in item]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_fault_of_the_disk_is_a_typed_error_and_nothing_is_lost(
+    prepared: Callable[[str], Any], operation: str, figures: Counter[str]
+) -> None:
+    ready = prepared(operation)
+    chance = random.Random(f"faults of {operation}")
+    for fault in FAULTS if TORTURE else chance.sample([*FAULTS], 2):
+        figures["faults"] += _check_fault(ready, fault)
+
+
+def _check_fault(ready: Any, fault: str) -> int:
+    """Let one kind of fault happen at some places and return at how many."""
+    mode, kinds, number = FAULTS[fault]
+    steps = ready.steps
+    if kinds & READ:
+        folder = ready.copy()
+        steps = ready.run(folder, kinds=READ)["said"][-1]["steps"]
+    places = _places(steps, kinds)
+    chance = random.Random(f"{fault} {ready.operation}")
+    chosen = chance.sample(range(1, places + 1), min(PLACES, places))
+    for place in chosen:
+        folder = ready.copy()
+        answer = ready.run(folder, mode=mode, step=place, kinds=kinds, errno=number)
+        assert set(_errors(answer)) <= {"StoreUnwritable", "IndexDamaged"}
+        ready.check(folder, answer, f"{fault} at {place} of {places}: {_errors(answer)}")
+    return len(chosen)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_what_could_not_be_synced_is_not_acknowledged(
+    prepared: Callable[[str], Any], operation: str, figures: Counter[str]
+) -> None:
+    ready = prepared(operation)
+    syncs = [step.removeprefix("sync ") for step in ready.steps if step.startswith("sync ")]
+    chance = random.Random(f"sync {operation}")
+    # SQLite syncs the database when it empties its log, which may fail: it still has the log; and
+    # does not look at what a sync of the folder returned after it made the log
+    places = [n for n, name in enumerate(syncs, 1) if name not in SQLITES_OWN]
+    for place in chance.sample(places, min(PLACES, len(places))):
+        folder = ready.copy()
+        answer = ready.run(folder, mode=FAIL, step=place, kinds=SYNC, errno=errno.EIO)
+        assert _errors(answer) == ["StoreUnwritable"], (operation, place, syncs[place - 1])
+        ready.check(folder, answer, f"sync {place} of {syncs[place - 1]}")
+        figures["faults"] += 1
+
+
+@pytest.mark.parametrize(
+    "operation", OPERATIONS if TORTURE else ("add", "seal", "backup", "export")
+)
+def test_short_writes_are_completed(
+    prepared: Callable[[str], Any], operation: str, figures: Counter[str]
+) -> None:
+    ready = prepared(operation)
+    folder = ready.copy()
+    answer = ready.run(folder, mode=SHORTEN)
+    assert _errors(answer) == []
+    ready.check(folder, answer, "short writes")
+    figures["faults"] += sum(step.startswith("write ") for step in ready.steps)
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_a_store_on_a_read_only_medium_is_read(prepared: Callable[[str], Any], number: int) -> None:
+    ready = prepared("read")
+    folder = ready.copy()
+    kinds = CHANGES | SYNC if number == errno.EROFS else OPEN | MAKE | RENAME | REMOVE
+    answer = ready.run(folder, mode=FAIL_FROM, step=1, kinds=kinds, errno=number)
+    assert (_errors(answer), answer["said"][0]) == ([], 1)
