@@ -39,7 +39,7 @@ STEPS = """
 import os, sys
 from dataclasses import replace
 from memstore import MemoryStore, Settings
-from memstore.store import sealing
+from memstore.store import sealing, sealing_source
 path, operation, last = sys.argv[1], sys.argv[2], int(sys.argv[3])
 steps, counting = 0, False
 def hook(event, arguments):
@@ -79,7 +79,7 @@ def appended(self, rows):
     self._file.flush()
     step()
 ArrayWriter.append = appended
-sealing._BLOCK_TOKENS = 60
+sealing_source.BLOCK_TOKENS = 60
 sys.addaudithook(hook)
 with MemoryStore.open(path) as store:
     store.query("word1")
@@ -196,9 +196,9 @@ def test_a_process_that_ends_between_any_two_steps_of_maintenance_loses_nothing(
 LOOP = """
 import itertools, sys
 from memstore import MemoryStore
-from memstore.store import sealing
+from memstore.store import sealing, sealing_source
 path, first = sys.argv[1], int(sys.argv[2])
-sealing._BLOCK_TOKENS = 60
+sealing_source.BLOCK_TOKENS = 60
 with MemoryStore.open(path) as store:
     for n in itertools.count(first):
         store.add_many(

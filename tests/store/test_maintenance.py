@@ -165,7 +165,7 @@ def test_a_sealing_that_fails_leaves_no_file_behind(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     _fill(store)
-    place: Any = sealing if step == "write_codec" else sealing._Source
+    place: Any = sealing if step == "write_codec" else sealing_source.Source
     original = getattr(place, step)
 
     def fail(*arguments: Any, **options: Any) -> None:
