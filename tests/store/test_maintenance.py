@@ -42,6 +42,7 @@ from memstore.store import (
     index_files,
     rebuilding,
     sealing,
+    sealing_source,
 )
 from memstore.store.columns import copy_row, open_copy, read_columns
 from memstore.store.hot_blocks import sampled
