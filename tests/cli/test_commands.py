@@ -170,7 +170,7 @@ def test_forget_by_filter_stays_inside_its_namespace(shell):
     said = done.stderr.splitlines()
     assert said[0] == "1 purged"
     assert said[1].startswith("with it: 1 passage, ")
-    assert "2 events" in said[1]
+    assert " 1 event, " in said[1]
     assert said[2].endswith(" after")
     [receipt] = shell.json("history", done.stdout.strip())
     assert receipt["verb"] == "purge"

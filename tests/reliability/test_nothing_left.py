@@ -37,7 +37,7 @@ from memstore.store import forgetting, index_files, sealing, sealing_rules
 
 TORTURE = os.environ.get("MEMSTORE_TORTURE") == "1"
 STORES = 300 if TORTURE else 3
-KILLS = 10_000 if TORTURE else 5
+KILLS = 10_000 if TORTURE else 4
 
 WINDOW = 12  # bytes of a text, a hash or a vector that may not be left; fewer occur by chance
 ALIKE = 0.95  # words are random directions in 32 dimensions: any two are far from it
@@ -482,7 +482,7 @@ def test_a_purge_that_was_killed_anywhere_is_finished_by_the_same_purge(
     )
     assert process.returncode == 0, process.stderr
     points = process.stdout.split()
-    assert len(points) >= 5
+    assert len(points) >= 4
     states = set()
     for point in points:
         with MemoryStore.open(tmp_path / point) as store:
