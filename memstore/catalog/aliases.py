@@ -173,8 +173,9 @@ def related_names(canons: Iterable[str]) -> Select[tuple[str]]:
     return select(names.c.canon)
 
 
-def drop_unused_aliases(connection: Connection, names: Iterable[str] | None = None) -> None:
-    """Delete the aliases of which no memory in their scope mentions either name any more.
+def drop_unused_aliases(connection: Connection, names: Iterable[str] | None = None) -> int:
+    """Delete the aliases of which no memory in their scope mentions either name any more; return
+    how many.
 
     Args:
         names: only aliases of or for one of these canonical forms; None for all.
@@ -198,7 +199,7 @@ def drop_unused_aliases(connection: Connection, names: Iterable[str] | None = No
         statement = statement.where(
             or_(among(entity_alias.c.alias, known), among(entity_alias.c.canon, known))
         )
-    connection.execute(statement)
+    return connection.execute(statement).rowcount
 
 
 def _covers(above: ColumnElement[str], path: ColumnElement[str]) -> ColumnElement[bool]:

@@ -61,12 +61,7 @@ def open_engine(
             # 32 MiB, as used: candidates lie anywhere, and 2 MiB make them a quarter slower to read
             connection.execute("PRAGMA cache_size = -32768")
             if not read_only:
-                (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-                if mode != "wal":  # SQLite says so and goes on without one
-                    raise StoreUnwritable(
-                        f"{store / DATABASE} cannot have a write-ahead log: SQLite keeps it in "
-                        f"mode {mode!r}. Check the medium, and put the store on a local file system."
-                    )
+                _keep_log(connection, store)
                 connection.execute("PRAGMA synchronous = FULL")  # commit = durable
                 connection.execute("PRAGMA secure_delete = ON")  # freed bytes are zeroed
         except BaseException:
@@ -83,6 +78,16 @@ def open_engine(
         connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
 
     return engine
+
+
+def _keep_log(connection: sqlite3.Connection, store: Path) -> None:
+    """Use a write-ahead log; where that cannot be, SQLite goes on without one and says no more."""
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise StoreUnwritable(
+            f"{store / DATABASE} cannot have a write-ahead log: SQLite keeps it in mode {mode!r}. "
+            "Check the medium, and put the store on a local file system."
+        )
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import Connection, delete, func, literal, or_, select, update
 
 from memstore.catalog import log
 from memstore.catalog.sql import among
@@ -179,21 +179,29 @@ def write_reliability(
 
 
 def sources_of(connection: Connection, memory_ids: Sequence[str]) -> list[int]:
-    """Return who wrote memories or said something of them."""
+    """Return who wrote memories or said something of them, before an update too."""
     writers = select(memory.c.source_id).where(among(memory.c.id, memory_ids))
     voices = select(event.c.source_id).where(among(event.c.memory_id, memory_ids))
-    return [id_ for id_ in connection.scalars(writers.union(voices)) if id_ is not None]
+    named = func.json_each(event.c.payload, "$.source").table_valued("value", name="named")
+    earlier = (
+        select(source.c.id)
+        .join_from(event, named, literal(True))
+        .join(source, source.c.name == named.c.value)
+        .where(event.c.verb == log.UPDATE, among(event.c.memory_id, memory_ids))
+    )
+    found = connection.scalars(writers.union(voices, earlier))
+    return [id_ for id_ in found if id_ is not None]
 
 
-def erase_reliabilities(connection: Connection, source_ids: Sequence[int]) -> None:
+def erase_reliabilities(connection: Connection, source_ids: Sequence[int]) -> int:
     """Forget how far sources were believed of which nothing else is left: a purge takes their
-    names with the last memory that needs them.
+    names with the last memory that needs them. Return how many events that are.
     """
     left = select(event.c.source_id).where(
         event.c.verb != log.SOURCE, event.c.source_id.is_not(None)
     )
     wrote = select(memory.c.source_id).where(memory.c.source_id.is_not(None))
-    connection.execute(
+    erased = connection.execute(
         delete(event).where(
             event.c.verb == log.SOURCE,
             among(event.c.source_id, source_ids),
@@ -201,6 +209,7 @@ def erase_reliabilities(connection: Connection, source_ids: Sequence[int]) -> No
             event.c.source_id.not_in(wrote),
         )
     )
+    return erased.rowcount
 
 
 def reliability_history(connection: Connection, name: str) -> list[tuple[int, Reliability]]:

@@ -103,8 +103,9 @@ def uncount(connection: Connection, memory_row: int) -> None:
 
 def unlink_entities(
     connection: Connection, memory_row: int, namespace_id: int, *, counted: bool = True
-) -> None:
-    """Remove a memory's links, and with them the entities that nothing links to any more.
+) -> int:
+    """Remove a memory's links, and with them the entities that nothing links to any more; return
+    how many these are.
 
     Args:
         counted: as for `link_entities`.
@@ -115,7 +116,7 @@ def unlink_entities(
         )
     )
     if not ids:
-        return
+        return 0
     connection.execute(delete(memory_entity).where(memory_entity.c.memory_row == memory_row))
     if counted:
         _count(connection, namespace_id, dict.fromkeys(ids, ""), -1)
@@ -135,7 +136,36 @@ def unlink_entities(
     unused = (entity_count.c.memories <= 0) & ~elsewhere
     uncounted = or_(unused, entity_count.c.entity_id.in_(gone))
     connection.execute(delete(entity_count).where(among(entity_count.c.entity_id, ids), uncounted))
-    connection.execute(delete(entity).where(entity.c.id.in_(gone)))
+    respell(connection, ids)
+    return connection.execute(delete(entity).where(entity.c.id.in_(gone))).rowcount
+
+
+def respell(connection: Connection, entity_ids: Sequence[int] | None = None) -> None:
+    """Let every namespace spell entities as one of its memories does: the one whose spelling it had
+    may be gone.
+
+    Args:
+        entity_ids: None for all.
+    """
+    spelled = (
+        select(memory_entity.c.display)
+        .join(memory, memory.c.row == memory_entity.c.memory_row)
+        .where(
+            memory.c.namespace_id == entity_count.c.namespace_id,
+            memory_entity.c.entity_id == entity_count.c.entity_id,
+        )
+        .correlate(entity_count)
+    )
+    canon = select(entity.c.canon).where(entity.c.id == entity_count.c.entity_id)
+    first = spelled.order_by(memory_entity.c.memory_row).limit(1).scalar_subquery()
+    statement = update(entity_count).where(
+        ~spelled.where(memory_entity.c.display == entity_count.c.display).exists()
+    )
+    if entity_ids is not None:
+        statement = statement.where(among(entity_count.c.entity_id, entity_ids))
+    # of a count that drifted from its links, no memory has a spelling
+    spelling = func.coalesce(first, canon.correlate(entity_count).scalar_subquery())
+    connection.execute(statement.values(display=spelling))
 
 
 def _known_entities(connection: Connection, canons: Sequence[str]) -> dict[str, int]:

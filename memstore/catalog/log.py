@@ -19,6 +19,7 @@ SEAL = "seal"  # passages moved between segments
 SOURCE = "source"  # how far a source is believed
 REINFORCE, CONFIRM, CONTRADICT, IMPORTANCE = "reinforce", "confirm", "contradict", "importance"
 SUPERSEDE, RETRACT = "supersede", "retract"
+UPDATE, FORGET, PURGE = "update", "forget", "purge"
 ALIAS, CALIBRATE, LEARN = "alias", "calibrate", "learn"
 # verbs that change nothing of what readers keep in memory: neither who may be found nor vectors
 SILENT = frozenset(
@@ -77,7 +78,7 @@ def validity_changes(connection: Connection, known_at: int) -> dict[int, int | N
     rows = connection.execute(
         select(memory.c.row, event.c.payload)
         .join(memory, memory.c.id == event.c.memory_id)
-        .where(event.c.recorded_at > known_at, event.c.verb.in_(("supersede", "update")))
+        .where(event.c.recorded_at > known_at, event.c.verb.in_((SUPERSEDE, UPDATE)))
         .order_by(event.c.id.desc())
     )
     earlier: dict[int, int | None] = {}
@@ -118,15 +119,22 @@ def purged(connection: Connection, memory_ids: Iterable[str]) -> set[str]:
     return set(
         connection.scalars(
             select(event.c.memory_id).where(
-                event.c.verb == "purge", among(event.c.memory_id, memory_ids)
+                event.c.verb == PURGE, among(event.c.memory_id, memory_ids)
             )
         )
     )
 
 
-def erase_events(connection: Connection, memory_ids: Iterable[str]) -> None:
-    """Delete the events of purged memories: their payloads hold earlier texts."""
-    connection.execute(delete(event).where(among(event.c.memory_id, memory_ids)))
+def erase_events(connection: Connection, memory_ids: Iterable[str]) -> int:
+    """Delete the events of purged memories, whose payloads hold earlier texts; return how many."""
+    erased = connection.execute(delete(event).where(among(event.c.memory_id, memory_ids)))
+    return erased.rowcount
+
+
+def updated(connection: Connection, memory_ids: Iterable[str]) -> bool:
+    """Say whether one of the memories was ever updated: it may have had other names before."""
+    changes = select(event.c.id).where(event.c.verb == UPDATE, among(event.c.memory_id, memory_ids))
+    return connection.scalar(changes.limit(1)) is not None
 
 
 def read_setting(connection: Connection, name: str) -> Any:
@@ -139,6 +147,11 @@ def read_setting_part(connection: Connection, name: str, path: str) -> Any:
     """Return a number or string inside a setting's value, by its JSON path."""
     part = func.json_extract(setting.c.value, path)
     return connection.scalar(select(part).where(setting.c.name == name))
+
+
+def erase_setting(connection: Connection, name: str) -> None:
+    """Delete a setting, if it was ever written."""
+    connection.execute(delete(setting).where(setting.c.name == name))
 
 
 def write_setting(connection: Connection, name: str, value: Any) -> None:

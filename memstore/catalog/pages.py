@@ -61,15 +61,16 @@ def insert_pages(connection: Connection, rows: Sequence[PageRow]) -> None:
     )
 
 
-def erase_pages(connection: Connection, memory_ids: Iterable[str]) -> None:
-    """Delete the pages that showed one of these memories."""
+def erase_pages(connection: Connection, memory_ids: Iterable[str]) -> int:
+    """Delete the pages that showed one of these memories; return how many."""
     hits = func.json_each(page.c.hits, "$.hits").table_valued("value", name="hit")
     shown = func.json_extract(hits.c.value, "$.id")
-    connection.execute(
+    erased = connection.execute(
         delete(page).where(
             select(literal(1)).select_from(hits).where(among(shown, memory_ids)).exists()
         )
     )
+    return erased.rowcount
 
 
 def pages_of(connection: Connection, profile: str) -> list[PageRow]:

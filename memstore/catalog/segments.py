@@ -9,12 +9,13 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 
-from memstore.catalog.log import read_setting, write_setting
+from memstore.catalog.log import erase_setting, read_setting, write_setting
 from memstore.catalog.memories import MemoryRow
 from memstore.catalog.sql import among, inserted
 from memstore.catalog.tables import codec, hot_vector, memory, passage, segment, tombstone
 
 _NUMBER = "index_number"  # the highest number in a folder's name that was ever committed
+_DROPPED = "dropped_centroids"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,12 +212,51 @@ def keep_one_codec(connection: Connection, codec_id: int) -> None:
     """Let all segments have this codec, and take all others out of the manifest."""
     connection.execute(update(segment).values(codec_id=codec_id))
     connection.execute(delete(codec).where(codec.c.id != codec_id))
+    forget_dropped(connection)
 
 
 def delete_all(connection: Connection) -> None:
     """Take everything out of the manifest, once no passage is sealed any more."""
     for table in (tombstone, segment, codec):
         connection.execute(delete(table))
+    forget_dropped(connection)
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Centroids of passages that merges dropped before any purge; `close` are some of them: a token
+    lay so near that the centroid may be its very vector.
+    """
+
+    centroids: frozenset[int] = frozenset()
+    close: frozenset[int] = frozenset()
+
+    def __or__(self, other: Dropped) -> Dropped:
+        return Dropped(self.centroids | other.centroids, self.close | other.close)
+
+
+def dropped(connection: Connection, codec_name: str) -> Dropped:
+    """Return what merges noted of a codec since the last purge."""
+    noted = read_setting(connection, _DROPPED)
+    if noted is None or noted["codec"] != codec_name:
+        return Dropped()
+    return Dropped(frozenset(noted["centroids"]), frozenset(noted["close"]))
+
+
+def note_dropped(connection: Connection, codec_name: str, more: Dropped) -> None:
+    """Note the centroids of passages that a merge drops: a later purge cannot see them any more."""
+    known = dropped(connection, codec_name) | more
+    value = {
+        "codec": codec_name,
+        "centroids": sorted(known.centroids),
+        "close": sorted(known.close),
+    }
+    write_setting(connection, _DROPPED, value)
+
+
+def forget_dropped(connection: Connection) -> None:
+    """Forget what merges noted: it tells which centroids passages had that are purged now."""
+    erase_setting(connection, _DROPPED)
 
 
 def hot_token_count(connection: Connection) -> int:

@@ -86,15 +86,18 @@ def insert_passages(
         )
 
 
-def delete_passages(connection: Connection, memory_rows: Sequence[int]) -> None:
-    """Remove passages and, by cascade, their vectors; sealed ones leave a tombstone."""
+def delete_passages(connection: Connection, memory_rows: Sequence[int]) -> int:
+    """Remove passages and, by cascade, their vectors; sealed ones leave a tombstone. Return how
+    many they are.
+    """
     sealed = select(passage.c.id, passage.c.segment_id).where(
         among(passage.c.memory_row, memory_rows), passage.c.segment_id.is_not(None)
     )
     # one that is there already contradicts the living passage: `verify` finds and repairs that
     kept = insert(tombstone).prefix_with("OR IGNORE")
     connection.execute(kept.from_select(["passage_id", "segment_id"], sealed))
-    connection.execute(delete(passage).where(among(passage.c.memory_row, memory_rows)))
+    gone = connection.execute(delete(passage).where(among(passage.c.memory_row, memory_rows)))
+    return gone.rowcount
 
 
 def hot_passages(
@@ -149,9 +152,12 @@ def spans(connection: Connection, passage_ids: Sequence[int]) -> dict[int, tuple
     return {row.id: (row.start, row.end) for row in rows}
 
 
-def counts(connection: Connection) -> tuple[int, int]:
-    """Return the numbers of hot passages and of their token vectors."""
-    row = connection.execute(
-        select(func.count(), func.coalesce(func.sum(hot_vector.c.tokens), 0))
-    ).one()
+def counts(connection: Connection, memory_rows: Sequence[int] | None = None) -> tuple[int, int]:
+    """Return the numbers of hot passages and of their token vectors, of some memories or of all."""
+    statement = select(func.count(), func.coalesce(func.sum(hot_vector.c.tokens), 0))
+    if memory_rows is not None:
+        statement = statement.join_from(
+            hot_vector, passage, passage.c.id == hot_vector.c.passage_id
+        ).where(among(passage.c.memory_row, memory_rows))
+    row = connection.execute(statement).one()
     return int(row[0]), int(row[1])

@@ -28,6 +28,18 @@ if TYPE_CHECKING:
 
 
 _SHOWN_ERRORS = 20
+_REMOVED = {
+    "passages": ("passage", "passages"),
+    "vectors": ("token vector", "token vectors"),
+    "events": ("event", "events"),
+    "entities": ("entity", "entities"),
+    "aliases": ("alias", "aliases"),
+    "namespaces": ("namespace", "namespaces"),
+    "sources": ("source", "sources"),
+    "pages": ("logged page", "logged pages"),
+    "segments": ("segment written anew", "segments written anew"),
+    "centroids": ("centroid replaced", "centroids replaced"),
+}
 _KIND = "How fast it ages: task, state, episodic, event, message, fact, preference, evergreen."
 
 
@@ -265,3 +277,12 @@ def forget(
             click.echo(id_)
     verb = "would be forgotten" if dry_run else "purged" if purge else "forgotten"
     output.note(f"{len(report.ids)} {verb}")
+    went = [
+        f"{count} {_REMOVED[name][count != 1]}"
+        for name, count in report.removed.items()
+        if count and name != "memories"
+    ]
+    if went:
+        output.note(f"with {'them' if len(report.ids) != 1 else 'it'}: {', '.join(went)}")
+    if report.bytes_before is not None:
+        output.note(f"{report.bytes_before:,} bytes before, {report.bytes_after:,} after")

@@ -43,6 +43,7 @@ PANEL = 32  # centroids whose values lie side by side for the kernels
 GROUPED_FROM = 16_384  # centroids from which on assignment goes through groups of them
 GROUPS = 128
 PROBED_GROUPS = 8
+NEXT_TO = 0.98  # cosine of a token and its centroid; usual are 0.6 to 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +128,17 @@ class Codec:
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         np.divide(vectors, lengths, out=vectors, where=lengths > 0)
         return vectors
+
+    def close(self, codes: Codes, residuals: Residuals) -> NDArray[np.bool_]:
+        """Return of which tokens the centroid may be the very vector, (tokens,): those that decode
+        to next to it, or as near to it as residuals can tell.
+        """
+        rest = self._bucket_table[residuals].reshape(-1, self.dim)
+        middle = len(self.weights) // 2
+        least = np.abs(self.weights[middle - 1 : middle + 1]).max()
+        cosines = (self.decode(codes, residuals) * self.centroids[codes]).sum(axis=1)
+        found: NDArray[np.bool_] = (np.abs(rest) <= least).all(axis=1) | (cosines > NEXT_TO)
+        return found
 
     def fidelity(self, vectors: TokenVectors) -> float:
         """Return the mean cosine between unit vectors and what they decode to, at most 1."""

@@ -65,8 +65,8 @@ def write_codec(
 
 
 class StoredCodec:
-    """A codec mapped into memory. Every answer depends on it, so all of it is checked: a flipped bit
-    in a centroid would change scores without a trace.
+    """A codec mapped into memory. Every answer depends on it, so all of it is checked: one bit of a
+    centroid changes scores without a trace.
 
     Raises:
         FileNotFoundError: the folder or one of its files is not there.
@@ -81,7 +81,7 @@ class StoredCodec:
         if wrong:
             raise IndexDamaged(f"{wrong[0]}. {ADVICE}")
         self.folder = folder
-        described = read_json(folder, "codec")
+        content = read_json(folder, "codec")
         self.weights: NDArray[np.float32] = read_array(folder, "weights", np.float32, ())
         self.cutoffs: NDArray[np.float32] = read_array(folder, "cutoffs", np.float32, ())
         self.panels: NDArray[np.int16] = read_array(
@@ -89,9 +89,9 @@ class StoredCodec:
         )
         self._centroids = read_array(folder, "centroids", np.float16, (dim,))
         try:
-            self.unit = float(described["unit"])
-            self.made_for = int(described["made_for"])
-            self._check(described["checksums"])
+            self.unit = float(content["unit"])
+            self.made_for = int(content["made_for"])
+            self._check(content["checksums"])
         except (KeyError, TypeError, ValueError) as error:
             raise IndexDamaged(f"{folder / 'codec.json'} lacks {error}. {ADVICE}") from error
         if (

@@ -1,38 +1,24 @@
-"""Changing and forgetting stored memories."""
+"""Changing stored memories."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, select
+from sqlalchemy import Connection, and_
 
 from memstore.catalog import feedback, links, log, memories, vectors
-from memstore.catalog.aliases import drop_unused_aliases
-from memstore.catalog.engine import reading, rewrite, writing
-from memstore.catalog.filters import compile_filter
-from memstore.catalog.pages import erase_pages
-from memstore.catalog.sql import among
-from memstore.catalog.tables import (
-    entity,
-    entity_alias,
-    entity_count,
-    event,
-    memory,
-    memory_entity,
-    source,
-)
-from memstore.catalog.tables import namespace as namespaces
+from memstore.catalog.engine import reading, writing
+from memstore.catalog.tables import memory
 from memstore.entities import canonical, lowercase_words, memory_entities
-from memstore.errors import BadInput, MemoryNotFound, StoreLocked, StoreUnwritable
+from memstore.errors import BadInput, MemoryNotFound
 from memstore.store import drafts
 from memstore.store.counters import recount
 from memstore.store.encoding import Written, encode
 from memstore.store.opening import OpenStore
-from memstore.store.sealing import erase_deleted
-from memstore.types import ForgetReport, Memory
+from memstore.types import Memory
 
 # what `update` may change: name → check, and the columns it decides
 _CHECKS: dict[str, Callable[[Any], Any]] = {
@@ -143,7 +129,7 @@ def update(opened: OpenStore, memory_id: str, changes: Mapping[str, Any], *, now
                 payload["precision"] = [before.precision, after.precision]
             if columns.get("prior", trust.prior) != trust.prior:
                 payload["prior"] = [trust.prior, columns["prior"]]
-            log.append_event(connection, memory_id, "update", now=now, payload=payload)
+            log.append_event(connection, memory_id, log.UPDATE, now=now, payload=payload)
         return after
 
 
@@ -212,169 +198,3 @@ def _namespace(connection: Connection, item: Memory) -> int:
 def _plain(value: Any) -> Any:
     """Return a field's value as JSON can hold it."""
     return json.loads(json.dumps(value, default=str))
-
-
-def forget(
-    opened: OpenStore,
-    ids: str | Sequence[str] | None,
-    *,
-    where: Mapping[str, Any] | None,
-    namespace: str,
-    purge: bool,
-    dry_run: bool,
-    now: int,
-) -> ForgetReport:
-    """Take memories out of every result; with `purge` also out of every file.
-
-    A forgotten memory keeps its row as a tombstone, without vectors and entities; a purged one
-    leaves its id in the event log and nothing else. Names of namespaces and sources go with the
-    last memory that needs them.
-
-    Raises:
-        MemoryNotFound: one of the ids is not there; nothing was forgotten.
-        StoreLocked: purged, but another process reads and so keeps the old bytes in the
-            write-ahead log, or is compacting the index; run it again when it is done.
-        StoreUnwritable: nothing was changed; or purged, but the database could not be written
-            anew, which takes up to twice its size in free space: run it again.
-    """
-    if not dry_run:
-        opened.check_writable()
-    if (ids is None) == (where is None):
-        raise BadInput("Say which memories to forget: either ids or where={...}.")
-    if where is not None and not where:
-        raise BadInput(
-            f"An empty filter would forget all of namespace {namespace!r}. If that is meant: "
-            "where={'recorded_at': {'exists': True}}."
-        )
-    wanted = None if ids is None else _checked_ids(ids)
-    condition = compile_filter(where, canonical=canonical) if wanted is None else None
-    transaction = reading if dry_run else writing
-    with transaction(opened.engine, opened.path) as connection:
-        if wanted is not None:
-            rows = _rows_of(connection, wanted, forgotten_too=purge)
-        else:
-            assert condition is not None
-            scope = memories.namespaces_under(connection, namespace)
-            inside = and_(among(memory.c.namespace_id, scope), condition)
-            # a tombstone still holds its text: a purge must not pass it over
-            rows = (
-                list(connection.scalars(select(memory.c.row).where(inside)))
-                if purge
-                else memories.matching_rows(connection, inside)
-            )
-        named = connection.execute(
-            select(
-                memory.c.row,
-                memory.c.id,
-                memory.c.namespace_id,
-                memory.c.forgotten_at,
-                memory.c.expired_at,
-            )
-            .where(among(memory.c.row, rows))
-            .order_by(memory.c.row)
-        ).all()
-        report = ForgetReport(
-            ids=tuple(item.id for item in named), purged=purge and not dry_run, dry_run=dry_run
-        )
-        if dry_run:
-            return report
-        vectors.delete_passages(connection, rows)
-        # a tombstone has lost its links: which names it knew, nobody can say any more
-        names = None if any(item.forgotten_at for item in named) else _names_of(connection, rows)
-        told_by = feedback.sources_of(connection, report.ids) if purge else []
-        for item in named:
-            counted = item.expired_at is None
-            links.unlink_entities(connection, item.row, item.namespace_id, counted=counted)
-        if purge:
-            memories.delete_memories(connection, rows)
-            log.erase_events(connection, report.ids)
-            erase_pages(connection, report.ids)
-            feedback.erase_reliabilities(connection, told_by)
-            drop_unused_aliases(connection, names)
-            _erase_unused_names(connection)
-        for item in named:
-            if not purge:
-                memories.update_memory(connection, item.row, forgotten_at=now)
-            log.append_event(connection, item.id, "purge" if purge else "forget", now=now)
-    if purge:
-        erase_deleted(opened, now=now)
-        _rewrite(opened)  # outside the transaction: VACUUM begins its own
-    return report
-
-
-def _names_of(connection: Connection, rows: Sequence[int]) -> list[str]:
-    """Return the canonical forms that memories mention."""
-    mentioned = select(memory_entity.c.entity_id).where(among(memory_entity.c.memory_row, rows))
-    return list(connection.scalars(select(entity.c.canon).where(entity.c.id.in_(mentioned))))
-
-
-def _checked_ids(ids: str | Sequence[str]) -> list[str]:
-    if isinstance(ids, str):
-        return [drafts.check_id(ids)]
-    if isinstance(ids, Mapping) or not isinstance(ids, Iterable):
-        raise BadInput(f"ids is {ids!r}; give an id, a list of ids, or where={{...}}.")
-    return [drafts.check_id(id_) for id_ in ids]
-
-
-def _erase_unused_names(connection: Connection) -> None:
-    """Delete the names of namespaces and sources that nothing refers to any more."""
-    connection.execute(
-        delete(namespaces).where(
-            ~select(memory.c.row).where(memory.c.namespace_id == namespaces.c.id).exists(),
-            ~select(entity_count.c.entity_id)
-            .where(entity_count.c.namespace_id == namespaces.c.id)
-            .exists(),
-            ~select(entity_alias.c.alias)
-            .where(entity_alias.c.namespace_id == namespaces.c.id)
-            .exists(),
-        )
-    )
-    connection.execute(
-        delete(source).where(
-            ~select(memory.c.row).where(memory.c.source_id == source.c.id).exists(),
-            ~select(event.c.id).where(event.c.source_id == source.c.id).exists(),
-        )
-    )
-
-
-def _rows_of(connection: Connection, ids: Sequence[str], *, forgotten_too: bool) -> list[int]:
-    condition = among(memory.c.id, ids)
-    if not forgotten_too:
-        condition = and_(memories.live, condition)
-    found = {
-        row.id: row.row
-        for row in connection.execute(select(memory.c.id, memory.c.row).where(condition))
-    }
-    # purging again what is purged already finishes an erasure that other readers held up
-    gone = log.purged(connection, ids) if forgotten_too else set()
-    missing = [id_ for id_ in ids if id_ not in found and id_ not in gone]
-    if missing:
-        raise MemoryNotFound(
-            f"There is no memory {missing[0]!r}"
-            + (f" (and {len(missing) - 1} more of the ids are unknown)" if missing[1:] else "")
-            + ". Nothing was forgotten."
-        )
-    return list(found.values())
-
-
-def _rewrite(opened: OpenStore) -> None:
-    """Leave no old page behind: write the database anew and empty the write-ahead log."""
-    try:
-        complete = rewrite(opened.engine, opened.path)
-    except StoreLocked as error:
-        raise _still_read(opened) from error
-    except StoreUnwritable as error:
-        raise StoreUnwritable(
-            "The memories are gone from every result, but the database could not be written anew "
-            "without their old pages, which takes up to twice its size in free space. See to that "
-            f"and run the same purge again. The cause: {error}"
-        ) from error
-    if not complete:
-        raise _still_read(opened)
-
-
-def _still_read(opened: OpenStore) -> StoreLocked:
-    return StoreLocked(
-        f"The memories are gone from {opened.path} for good, but another process still reads it, "
-        "so old pages stay in the write-ahead log. Close it there and run the same purge again."
-    )

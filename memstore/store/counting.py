@@ -55,13 +55,13 @@ def _counted(opened: OpenStore) -> Stats:
             segments=len(sealed),
             encoder=opened.identity.name,
             schema_version=SCHEMA_VERSION,
-            size_bytes=_size_bytes(opened.path),
+            size_bytes=size_bytes(opened.path),
             forgotten=count(select(func.count()).where(memory.c.forgotten_at.is_not(None))),
             sources={row[0]: row[1] for row in by_source},
         )
 
 
-def _size_bytes(store: Path) -> int:
+def size_bytes(store: Path) -> int:
     """Return the size of all files, but for what a writer removes meanwhile."""
     total = 0
     for folder, _, files in os.walk(store):  # passes over folders that are gone; rglob fails

@@ -17,6 +17,7 @@ from memstore.settings import DEFAULT_NAMESPACE, Settings
 from memstore.store import (
     changing,
     drafts,
+    forgetting,
     ingesting,
     proposing,
     rerankers,
@@ -360,12 +361,14 @@ class MemoryStore(ReadingVerbs, FeedbackVerbs, EntityVerbs, LearningVerbs, Maint
             where: a filter, within `namespace`.
             purge: leave no byte of their texts in any file of the store; slower, it rewrites it.
                 A filter then also finds what was forgotten before.
-            dry_run: only say which ones.
+            dry_run: only say which ones, and what would go with them.
 
         Raises:
             MemoryNotFound: an id is unknown; nothing was forgotten.
+            StoreLocked: purged, but someone still reads or compacts the store, so old bytes stay
+                in a file; the same purge again removes them.
         """
-        return changing.forget(
+        return forgetting.forget(
             self._opened,
             ids,
             where=where,

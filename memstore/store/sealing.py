@@ -10,30 +10,25 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from memstore.catalog import log, segments
 from memstore.catalog.engine import free_share, reading, rewrite, writing
-from memstore.catalog.segments import NewSegment
+from memstore.catalog.segments import Dropped, NewSegment
 from memstore.errors import StoreLocked
 from memstore.index import (
     Codec,
     Manifest,
     SegmentWriter,
     StoredCodec,
-    copy_segment,
     sample_size,
     train,
     write_codec,
 )
-from memstore.maxsim import TokenVectors
 from memstore.store.columns import CopyRow, copy_row, name_copy, open_copy, read_columns, write_copy
-from memstore.store.hot_blocks import Hot, HotBlock, hot_blocks, sampled
 from memstore.store.identity import check_current
 from memstore.store.index_files import (
     INDEX,
@@ -43,10 +38,17 @@ from memstore.store.index_files import (
     open_segments,
 )
 from memstore.store.opening import OpenStore
-from memstore.store.sealing_rules import has_any, next_pile, outgrown, telling_centroids, without
+from memstore.store.sealing_rules import (
+    dropped_by,
+    has_any,
+    next_pile,
+    outgrown,
+    telling_centroids,
+    without,
+)
+from memstore.store.sealing_source import Source
 from memstore.types import CompactReport
 
-_BLOCK_TOKENS = 32_768  # hot vectors in memory at once while they are sealed: 17 MB as floats
 _ROOM = 4  # times the tokens of a growing store: what its codec is made for
 _COPIED_SHARE = 8  # events since the last copy for an eighth of the memories: then a new one
 _MEASURED_TOKENS = 4096  # of the sample, to say what a new codec keeps of the vectors
@@ -96,13 +98,17 @@ def hot_tokens(opened: OpenStore) -> int:
         return segments.hot_token_count(connection)
 
 
-def erase_deleted(opened: OpenStore, *, now: int) -> None:
-    """Leave no vector of deleted passages in any file: not in segments, not as a centroid."""
+def erase_deleted(opened: OpenStore, *, now: int) -> tuple[int, int]:
+    """Leave no vector of deleted passages in any file: not in segments, not as a centroid.
+
+    Returns: how many segments were replaced, and how many centroids.
+    """
     if not (opened.path / INDEX).exists():
-        return
+        return 0, 0
     with _maintaining(opened, now, None, wait=opened.settings.lock_timeout) as work:
         work.erase_deleted()
         work.copy_columns(always=True)
+        return work.replaced
 
 
 def copy_columns(opened: OpenStore, *, now: int) -> None:
@@ -122,56 +128,6 @@ def _maintaining(
         yield work
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Passages to be written to a new segment: whole segments, then hot ones.
-
-    `reencode` holds the segments' codec if the new segment has another one, `only` the centroids
-    in which they differ: (K,), None where all may.
-    """
-
-    connection: Connection
-    dim: int
-    sealed: Sequence[OpenSegment]
-    hot: Hot
-    reencode: Codec | None = None
-    only: NDArray[np.bool_] | None = None
-
-    @property
-    def tokens(self) -> int:
-        return sum(item.live_tokens for item in self.sealed) + sum(size for _, size in self.hot)
-
-    def copy_to(self, writer: SegmentWriter, progress: Callable[[int], None]) -> None:
-        for item in self.sealed:
-            copy_segment(
-                item.files,
-                item.keep,
-                writer,
-                decode_with=self.reencode,
-                only=self.only,
-                progress=progress,
-            )
-        for block in self._hot_blocks():
-            writer.append_vectors(block.ids, block.rows, block.lengths, block.vectors)
-            progress(len(block.vectors))
-
-    def sample(self, count: int) -> TokenVectors:
-        """Return so many token vectors chosen by chance, or all if there are not more."""
-        return sampled(self._vectors(), self.tokens, count, self.dim)
-
-    def _vectors(self) -> Iterator[TokenVectors]:
-        for item in self.sealed:
-            assert self.reencode is not None
-            for slots in item.files.blocks(item.keep):
-                tokens = item.files.tokens_of(slots)
-                yield self.reencode.decode(*item.files.encoded(tokens))
-        for block in self._hot_blocks():
-            yield block.vectors
-
-    def _hot_blocks(self) -> Iterator[HotBlock]:
-        return hot_blocks(self.connection, self.hot, self.dim, tokens=_BLOCK_TOKENS)
-
-
 class _Maintenance:
     """One round of maintenance by whoever holds the index."""
 
@@ -183,7 +139,7 @@ class _Maintenance:
         self._now = now
         self._progress = progress or (lambda what, done, total: None)
         self._began = time.perf_counter()
-        self._sealed = self._merged = self._dropped = 0
+        self._sealed = self._merged = self._dropped = self._centroids = 0
         self._trained = False
 
     def report(self) -> CompactReport:
@@ -194,6 +150,11 @@ class _Maintenance:
             trained=self._trained,
             seconds=time.perf_counter() - self._began,
         )
+
+    @property
+    def replaced(self) -> tuple[int, int]:
+        """How many segments, and how many centroids, others took the place of."""
+        return self._merged, self._centroids
 
     def check_current(self) -> None:
         with self._reading() as connection:
@@ -215,9 +176,9 @@ class _Maintenance:
             total = tokens + sum(item.live_tokens for item in found)
             if stored is None or outgrown(stored, total):
                 old = None if stored is None else stored.codec
-                self._rewrite(_Source(connection, dim, found, hot, old), None, room=room)
+                self._rewrite(Source(connection, dim, found, hot, old), None, room=room)
             else:
-                self._rewrite(_Source(connection, dim, [], hot), stored)
+                self._rewrite(Source(connection, dim, [], hot), stored)
         self._sealed += len(hot)
 
     def merge_all(self) -> None:
@@ -249,33 +210,37 @@ class _Maintenance:
         the bytes of the tokens that have them, so that many purges do not wear out the rest; when
         half of the centroids are gone, a new codec is trained on what is left.
         """
-        if self._replace_telling():
-            return
-        while True:
+        while not self._replace_telling():
             with self._reading() as connection:
                 stored, found = self._current(connection)
                 touched = [item for item in found if len(item.deleted)]
                 if not touched:
-                    return
+                    break
                 self._merge(connection, stored, touched[:1])
+        with self._writing() as connection:
+            segments.forget_dropped(connection)
 
     def _replace_telling(self) -> bool:
         with self._reading() as connection:
             stored, found = self._current(connection)
             if stored is None or not any(item.live_tokens for item in found):
                 return False  # the codec goes with the last segment
-            telling = telling_centroids(stored, found)
+            dropped = segments.dropped(connection, stored.folder.name)
+            telling = telling_centroids(stored, found, dropped)
             if not telling.any():
                 return False
             dim = self._opened.identity.dim
             codec = without(stored.codec, found, telling)
             if np.count_nonzero(codec.centroids.any(axis=1)) < _LEAST_CENTROIDS * len(telling):
-                self._rewrite(_Source(connection, dim, found, [], stored.codec), None)
+                self._rewrite(Source(connection, dim, found, [], stored.codec), None)
+                self._merged += len(found)
+                self._centroids += len(telling)
                 return True
             touched = [item for item in found if len(item.deleted) or has_any(item, telling)]
-            source = _Source(connection, dim, touched, [], stored.codec, telling)
+            source = Source(connection, dim, touched, [], stored.codec, telling)
             self._rewrite(source, stored, changed=codec)
         self._merged += len(touched)
+        self._centroids += int(np.count_nonzero(telling))
         return True
 
     def copy_columns(self, *, always: bool) -> None:
@@ -299,7 +264,7 @@ class _Maintenance:
     def _merge(
         self, connection: Connection, stored: StoredCodec | None, old: Sequence[OpenSegment]
     ) -> None:
-        self._rewrite(_Source(connection, self._opened.identity.dim, old, []), stored)
+        self._rewrite(Source(connection, self._opened.identity.dim, old, []), stored)
         self._merged += len(old)
 
     def _current(self, connection: Connection) -> tuple[StoredCodec | None, list[OpenSegment]]:
@@ -308,7 +273,7 @@ class _Maintenance:
 
     def _rewrite(
         self,
-        source: _Source,
+        source: Source,
         stored: StoredCodec | None,
         *,
         room: int = 1,
@@ -336,6 +301,9 @@ class _Maintenance:
             new_codec = self._write_codec(number, codec, stored.made_for, None)
         else:
             codec = stored.codec
+        dropped = Dropped()  # what a codec that stays tells of passages outlasts their segments
+        if stored is not None and changed is None:
+            dropped = dropped_by(stored, source.sealed)
         done = 0
 
         def count(tokens: int) -> None:
@@ -359,19 +327,22 @@ class _Maintenance:
             if new.passages:
                 new_id = segments.insert_segment(connection, new, codec_id, self._now)
                 segments.move_hot_passages(connection, new_id, [id_ for id_, _ in source.hot])
-            dropped = [id_ for item in source.sealed for id_ in item.deleted.tolist()]
+            gone = [id_ for item in source.sealed for id_ in item.deleted.tolist()]
             segments.replace_segments(
-                connection, [item.row.id for item in source.sealed], new_id, dropped
+                connection, [item.row.id for item in source.sealed], new_id, gone
             )
             if not segments.current_segments(connection):
                 segments.delete_all(connection)  # a codec of nothing holds vectors all the same
+                self._centroids += 0 if stored is None else len(stored)
             elif new_codec is not None:
                 segments.keep_one_codec(connection, codec_id)
+            elif stored is not None and dropped.centroids:
+                segments.note_dropped(connection, stored.folder.name, dropped)
             segments.write_index_number(connection, number)
             log.append_event(
                 connection, log.STORE, log.SEAL, now=self._now, payload={"segment": name}
             )
-        self._dropped += len(dropped)
+        self._dropped += len(gone)
         self._trained |= stored is None
 
     def _write_codec(
@@ -380,7 +351,7 @@ class _Maintenance:
         name = f"codec-{number:06d}"
         return name, write_codec(self._folder / name, codec, made_for=made_for, fidelity=fidelity)
 
-    def _check_unchanged(self, connection: Connection, source: _Source) -> None:
+    def _check_unchanged(self, connection: Connection, source: Source) -> None:
         """Refuse to name what was written if the store was re-encoded meanwhile."""
         check_current(connection, self._opened.path, self._opened.identity)
         current = {row.id for row in segments.current_segments(connection)}

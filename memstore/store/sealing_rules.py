@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from memstore.catalog.segments import Dropped
 from memstore.errors import IndexDamaged
 from memstore.index import Codec, StoredCodec, centroid_count
 from memstore.index.codec import half_precision
@@ -28,14 +29,35 @@ def outgrown(stored: StoredCodec, tokens: int) -> bool:
     return centroid_count(tokens) >= _GROWTH * suited
 
 
-def telling_centroids(stored: StoredCodec, found: Sequence[OpenSegment]) -> NDArray[np.bool_]:
+def dropped_by(stored: StoredCodec, found: Sequence[OpenSegment]) -> Dropped:
+    """Return the centroids that deleted passages of segments have."""
+    centroids: set[int] = set()
+    close: set[int] = set()
+    for item in found:
+        for slots in item.files.blocks(~item.keep) if len(item.deleted) else ():
+            codes, residuals = item.files.encoded(item.files.tokens_of(slots))
+            centroids.update(codes.tolist())
+            close.update(codes[stored.codec.close(codes, residuals)].tolist())
+    return Dropped(frozenset(centroids), frozenset(close))
+
+
+def telling_centroids(
+    stored: StoredCodec, found: Sequence[OpenSegment], dropped: Dropped
+) -> NDArray[np.bool_]:
     """Return the centroids that may tell a deleted passage's vector, (K,).
 
-    Those that few living passages have beside a deleted one, and those that none has: their
-    passages may have gone with an earlier merge.
+    Those that few living passages have beside a deleted one; those that may be the very vector of
+    a deleted token, unless it may be that of many living ones too; and those that no passage has.
+
+    Args:
+        dropped: what deleted passages had that earlier merges dropped.
     """
+    dropped |= dropped_by(stored, found)
+    touched, close = np.zeros((2, len(stored)), dtype=np.bool_)
+    touched[[code for code in dropped.centroids if code < len(stored)]] = True
+    close[[code for code in dropped.close if code < len(stored)]] = True
     kept = np.zeros(len(stored), dtype=np.int64)
-    every = np.zeros_like(kept)
+    kept_close = np.zeros_like(kept)
     for item in found:
         slots, offsets = item.files.inverted
         if len(slots) and not 0 <= slots.min() <= slots.max() < len(item.files):
@@ -43,9 +65,26 @@ def telling_centroids(stored: StoredCodec, found: Sequence[OpenSegment]) -> NDAr
         sums = np.zeros(len(slots) + 1, dtype=np.int64)
         np.cumsum(item.keep[slots], out=sums[1:])
         kept += np.diff(sums[offsets])
-        every += np.diff(offsets)
-    telling: NDArray[np.bool_] = (kept == 0) | ((every > kept) & (kept < _FEW_PASSAGES))
+        kept_close += _close_passages(stored.codec, item, close)
+    few = (touched & (kept < _FEW_PASSAGES)) | (close & (kept_close < _FEW_PASSAGES))
+    telling: NDArray[np.bool_] = few | (kept == 0)
     return telling & stored.codec.centroids.any(axis=1)  # the others were replaced before
+
+
+def _close_passages(
+    codec: Codec, item: OpenSegment, wanted: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Return how many living passages have tokens close to each of the wanted centroids, (K,)."""
+    count = np.zeros(len(wanted), dtype=np.int64)
+    for slots in item.files.blocks(item.keep) if has_any(item, wanted) else ():
+        lengths = item.files.offsets[slots + 1] - item.files.offsets[slots]
+        tokens = item.files.tokens_of(slots)
+        chosen = wanted[item.files.codes[tokens]]
+        codes, residuals = item.files.encoded(tokens[chosen])
+        near = codec.close(codes, residuals)
+        pairs = np.stack([codes[near], np.repeat(slots, lengths)[chosen][near]])
+        np.add.at(count, np.unique(pairs, axis=1)[0], 1)
+    return count
 
 
 def has_any(item: OpenSegment, centroids: NDArray[np.bool_]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +33,23 @@ class IngestReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForgetReport:
-    """Which memories `forget` removed, or would remove in a dry run."""
+    """Which memories `forget` removed, or would remove in a dry run, and what went with them.
+
+    `removed` counts by what: `memories`, `passages`, `entities` (names that no other memory
+    mentions); of a purge also token `vectors`, `events`, `aliases`, `namespaces`, `sources` and
+    logged `pages`, and once it is done `segments` of the index that were written anew and
+    `centroids` that were replaced. Passages and vectors of earlier deletions count where segments
+    held them still. A dry run of a store opened for reading counts memories only. `bytes_before`
+    and `bytes_after` are the size of all files, None unless purged.
+    """
 
     ids: tuple[str, ...]
     purged: bool
     dry_run: bool
+    removed: Mapping[str, int]
+    at: datetime
+    bytes_before: int | None = None
+    bytes_after: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

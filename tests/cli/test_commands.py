@@ -167,7 +167,16 @@ def test_forget_by_filter_stays_inside_its_namespace(shell):
     assert shell.run("forget").returncode == 2
     done = shell.run("forget", "--where", '{"source": "chat"}', "--purge")
     assert done.returncode == 0, done.stderr
-    assert "1 purged" in done.stderr
+    said = done.stderr.splitlines()
+    assert said[0] == "1 purged"
+    assert said[1].startswith("with it: 1 passage, ")
+    assert " 1 event, " in said[1]
+    assert said[2].endswith(" after")
+    [receipt] = shell.json("history", done.stdout.strip())
+    assert receipt["verb"] == "purge"
+    assert receipt["details"]["memories"] == 1
+    again = shell.json("forget", done.stdout.strip(), "--purge")
+    assert set(receipt["details"]) < set(again["removed"])
     assert len(shell.json("list", "-n", "*")["memories"]) == 2
 
 

@@ -37,6 +37,7 @@ OPERATIONS = (
     *("add", "ingest", "update", "forget", "purge", "seal", "merge", "retrain", "rebuild"),
     *("repair", "import", "import_index", "export", "backup", "create", "migrate"),
 )
+SOME = ("add", "seal", "backup", "export")
 # a fault → how it goes on, the calls it may hit, and what the system says
 FAULTS: dict[str, tuple[int, int, int]] = {
     "full disk": (FAIL_FROM, WRITE | MAKE, errno.ENOSPC),

@@ -123,7 +123,13 @@ def test_no_byte_of_a_purged_memory_is_left_in_any_file(store: MemoryStore) -> N
     assert (report.ids, report.purged) == ((memory.id,), True)
     assert _words_on_disk(store.path) == set()
     assert [event.verb for event in store.history(memory.id)] == ["purge"]
-    assert store.history(memory.id)[0].details == {}
+    receipt = {"memories": 1, "passages": 1, "vectors": 6, "events": 3, "entities": 1}
+    receipt |= {"aliases": 0, "namespaces": 1, "sources": 2, "pages": 0}
+    assert store.history(memory.id)[0].details == receipt
+    assert report.removed == {**receipt, "segments": 0, "centroids": 0}
+    assert report.bytes_after == sum(
+        file.stat().st_size for file in store.path.rglob("*") if file.is_file()
+    )
     assert [hit.memory for hit in store.query("tea").hits] == [kept]
     assert store.verify().clean
     path = store.path

@@ -42,6 +42,7 @@ from memstore.store import (
     index_files,
     rebuilding,
     sealing,
+    sealing_source,
 )
 from memstore.store.columns import copy_row, open_copy, read_columns
 from memstore.store.hot_blocks import sampled
@@ -165,7 +166,7 @@ def test_a_sealing_that_fails_leaves_no_file_behind(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     _fill(store)
-    place: Any = sealing if step == "write_codec" else sealing._Source
+    place: Any = sealing if step == "write_codec" else sealing_source.Source
     original = getattr(place, step)
 
     def fail(*arguments: Any, **options: Any) -> None:

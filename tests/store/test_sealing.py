@@ -28,7 +28,15 @@ from memstore import (
 from memstore.catalog.engine import reading
 from memstore.encoders import QueryVectors
 from memstore.encoders.hashed import HashedEncoder
-from memstore.store import background, index_files, retrieval, sealing, sealing_rules, snapshot
+from memstore.store import (
+    background,
+    index_files,
+    retrieval,
+    sealing,
+    sealing_rules,
+    sealing_source,
+    snapshot,
+)
 from memstore.store.index_files import named_folders
 
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -184,7 +192,7 @@ def test_every_width_of_residuals_finds_the_same(store_path: Path, bits: int) ->
 def test_progress_is_told_until_everything_is_done(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sealing, "_BLOCK_TOKENS", 40)
+    monkeypatch.setattr(sealing_source, "BLOCK_TOKENS", 40)
     _fill(store)
     told: list[tuple[str, int, int]] = []
     store.compact(progress=lambda *values: told.append(values))
@@ -202,7 +210,7 @@ def test_progress_is_told_until_everything_is_done(
 def test_what_interrupts_compacting_loses_nothing_and_leaves_nothing_named(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch, when: str, error: type[BaseException]
 ) -> None:
-    monkeypatch.setattr(sealing, "_BLOCK_TOKENS", 40)
+    monkeypatch.setattr(sealing_source, "BLOCK_TOKENS", 40)
     _fill(store)
     before = _answers(store)
 
@@ -821,7 +829,7 @@ def test_everything_added_is_found_at_once_while_it_is_sealed_in_the_background(
 def test_changes_during_a_sealing_are_not_lost(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch, sql: Sql
 ) -> None:
-    monkeypatch.setattr(sealing, "_BLOCK_TOKENS", 40)
+    monkeypatch.setattr(sealing_source, "BLOCK_TOKENS", 40)
     _fill(store)
     done: list[int] = []
 
@@ -854,7 +862,7 @@ def test_changes_during_a_sealing_are_not_lost(
 def test_a_purge_during_a_merge_is_complete_when_it_returns(
     store_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sealing, "_BLOCK_TOKENS", 40)
+    monkeypatch.setattr(sealing_source, "BLOCK_TOKENS", 40)
     with MemoryStore.open(store_path, settings={"lock_timeout": 0.05}) as store:
         _fill(store)
         id_ = store.get_by_key("k7").id
