@@ -21,10 +21,13 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import QueuePool
 
+from memstore.catalog.damage import first_damage
 from memstore.errors import IndexDamaged, MemstoreError, StoreLocked, StoreUnwritable
 
 DATABASE = "memstore.db"
 _HOLDER = "writer.json"
+# what values that make no sense end in, wherever they are used
+SENSELESS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, DatabaseError)
 _NOT_STORED = "This transaction was not stored; what was committed before it is. "
 
 
@@ -82,8 +85,17 @@ def open_engine(
 
 @contextlib.contextmanager
 def reading(engine: Engine, store: Path) -> Iterator[Connection]:
-    """Yield a connection in one read transaction: everything read is of one moment."""
-    with named_errors(store), engine.connect() as connection, connection.begin():
+    """Yield a connection in one read transaction: everything read is of one moment.
+
+    Raises:
+        IndexDamaged: what was read made no sense, because the file is damaged.
+    """
+    with (
+        named_errors(store),
+        engine.connect() as connection,
+        _damage_named(connection, store),
+        connection.begin(),
+    ):
         yield connection
 
 
@@ -100,8 +112,30 @@ def writing(engine: Engine, store: Path, *, wait: float | None = None) -> Iterat
     """
     with named_errors(store, _NOT_STORED), engine.connect() as connection:
         exclusive = connection.execution_options(begin="BEGIN IMMEDIATE")
-        with _waiting(connection, wait), exclusive.begin(), holding(store):
+        with (
+            _waiting(connection, wait),
+            _damage_named(connection, store),
+            exclusive.begin(),
+            holding(store),
+        ):
             yield exclusive
+
+
+@contextlib.contextmanager
+def _damage_named(connection: Connection, store: Path) -> Iterator[None]:
+    """Blame a damaged file for an exception that its values caused, if it is damaged."""
+    try:
+        yield
+    except SENSELESS as error:
+        if isinstance(error, DatabaseError) and _named(error.orig, store, "") is not None:
+            raise
+        found = first_damage(connection)  # after the transaction: what it wrote is gone
+        if found is None:
+            raise
+        raise IndexDamaged(
+            f"{store / DATABASE} is damaged: {found}. Mend what can be:\n"
+            f"    memstore --store {store} verify --repair"
+        ) from error
 
 
 @contextlib.contextmanager

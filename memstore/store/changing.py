@@ -13,6 +13,7 @@ from memstore.catalog import feedback, links, log, memories, vectors
 from memstore.catalog.aliases import drop_unused_aliases
 from memstore.catalog.engine import reading, rewrite, writing
 from memstore.catalog.filters import compile_filter
+from memstore.catalog.migrate import remove_copies
 from memstore.catalog.pages import erase_pages
 from memstore.catalog.sql import among
 from memstore.catalog.tables import (
@@ -297,6 +298,7 @@ def forget(
                 memories.update_memory(connection, item.row, forgotten_at=now)
             log.append_event(connection, item.id, "purge" if purge else "forget", now=now)
     if purge:
+        remove_copies(opened.path)
         erase_deleted(opened, now=now)
         _rewrite(opened)  # outside the transaction: VACUUM begins its own
     return report

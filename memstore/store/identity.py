@@ -42,11 +42,8 @@ def check_identity(store: Path, stored: EncoderIdentity, asked: EncoderIdentity)
 
 def check_current(connection: Connection, store: Path, used: EncoderIdentity) -> None:
     """Refuse to mix vectors with those of another encoder that re-encoded the store meanwhile."""
-    # one value and not the whole identity: every write asks
-    if log.read_setting_part(connection, _SETTING, "$.fingerprint") == used.fingerprint:
-        return
     stored = read_identity(connection)
-    if stored is not None:
+    if stored is not None and stored.fingerprint != used.fingerprint:
         raise EncoderMismatch(
             f"{store} was re-encoded with {stored.name!r} while it was open here with "
             f"{used.name!r}. Open the store again and repeat the call."

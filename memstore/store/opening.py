@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 
 from memstore.catalog import log
 from memstore.catalog.engine import DATABASE, open_engine, reading, writing
-from memstore.catalog.migrate import bring_up_to_date, stored_version, too_new
+from memstore.catalog.migrate import bring_up_to_date, remove_copies, stored_version, too_new
 from memstore.catalog.tables import SCHEMA_VERSION
 from memstore.encoders import Encoder, EncoderIdentity, open_encoder
 from memstore.entities import EntityExtractor, open_extractor
@@ -282,6 +282,8 @@ def _identity(
                 "Open it once without read_only=True."
             )
         bring_up_to_date(store, lock_timeout=settings.lock_timeout)
+    elif not read_only:
+        remove_copies(store)
     if identity is None:  # new, or its creation was interrupted
         if encoder is None or isinstance(encoder, str):
             encoder = open_encoder(encoder or DEFAULT_ENCODER, device=device)
