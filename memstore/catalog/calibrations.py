@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from memstore.catalog.checksums import check
+from memstore.catalog.checksums import intact
 from memstore.catalog.tables import calibration
+from memstore.errors import IndexDamaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,10 @@ def write_calibration(connection: Connection, row: CalibrationRow) -> None:
 
 
 def _calibration(row: Row[Any]) -> CalibrationRow:
-    check(calibration, row)
+    if not intact(calibration, row):
+        raise IndexDamaged(
+            f"The calibration of {row.scorer!r} is not as it was written. Fit it anew:\n"
+            "    memstore calibrate"
+        )
     parameters, evidence = json.loads(row.parameters), json.loads(row.evidence)
     return CalibrationRow(row.scorer, row.kind, parameters, evidence, row.fitted_at)

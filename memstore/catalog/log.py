@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from memstore.catalog.checksums import check
+from memstore.catalog.checksums import check, crc, damaged
 from memstore.catalog.sql import among, inserted
 from memstore.catalog.tables import event, memory, setting, source
 from memstore.times import from_microseconds, to_microseconds
@@ -93,7 +93,11 @@ def validity_changes(connection: Connection, known_at: int) -> dict[int, int | N
 def history(connection: Connection, memory_id: str) -> tuple[Event, ...]:
     """Return the events of one memory, oldest first."""
     rows = connection.execute(
-        select(event, source.c.name.label("source_name"))
+        select(
+            event,
+            source.c.name.label("source_name"),
+            *(source.c.m0, source.c.r, source.c.checksum.label("source_checksum")),
+        )
         .outerjoin(source, source.c.id == event.c.source_id)
         .where(event.c.memory_id == memory_id)
         .order_by(event.c.id)
@@ -110,8 +114,20 @@ def history(connection: Connection, memory_id: str) -> tuple[Event, ...]:
             session=row.session,
             idempotency_key=row.idem_key,
         )
-        for row in rows
+        for row in map(checked_source, rows)
     )
+
+
+def checked_source(row: Row[Any]) -> Row[Any]:
+    """Return a row that was joined with its source, once it is sure that this is the source.
+
+    Raises:
+        IndexDamaged: the source is not as it was written, or not there.
+    """
+    written = crc([row.source_name, row.m0, row.r])
+    if row.source_id is not None and row.source_checksum != written:
+        raise damaged(f"source {row.source_name!r} (number {row.source_id})")
+    return row
 
 
 def payload(row: Row[Any]) -> dict[str, Any]:

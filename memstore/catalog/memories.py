@@ -22,8 +22,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from memstore.catalog.checksums import check, crc, damaged, update_row
+from memstore.catalog.log import checked_source
 from memstore.catalog.sql import among, inserted
-from memstore.catalog.tables import memory, memory_entity, namespace, source
+from memstore.catalog.tables import event, memory, memory_entity, namespace, source
 from memstore.times import from_microseconds
 from memstore.types import Memory
 
@@ -180,6 +181,12 @@ def live_rows(connection: Connection, ids: Iterable[str]) -> dict[str, int]:
     return {row.id: row.row for row in rows}
 
 
+def without_event(connection: Connection) -> list[str]:
+    """Return the ids of memories, forgotten ones too, that came from no event."""
+    logged = select(event.c.id).where(event.c.memory_id == memory.c.id)
+    return list(connection.scalars(select(memory.c.id).where(~logged.exists())))
+
+
 def names_of(connection: Connection, rows: Iterable[int]) -> dict[int, tuple[str, str | None]]:
     """Return row → id and key."""
     statement = select(memory.c.row, memory.c.id, memory.c.key).where(among(memory.c.row, rows))
@@ -314,8 +321,7 @@ def _memory(row: Row[Any]) -> Memory:
     check(memory, row)
     if row.path_checksum != crc([row.path]):
         raise damaged(f"namespace {row.path!r} of memory {row.id}")
-    if row.source_id is not None and row.source_checksum != crc([row.source_name, row.m0, row.r]):
-        raise damaged(f"source {row.source_name!r} of memory {row.id}")
+    checked_source(row)
     links = json.loads(row.links)
     for entity_id, role, display, checksum in links:
         if checksum != crc([row.row, entity_id, role, display]):

@@ -177,7 +177,7 @@ def _compare(connection: Connection, opened: OpenStore) -> _Wrong:
             tried(lambda: broken_copy(connection, index), None),
             tried(lambda: _wrong_counts(connection), {}),
             tried(lambda: _wrong_counters(connection), {}),
-            tried(lambda: _silent(connection), []),
+            tried(lambda: memories.without_event(connection), []),
         )
 
 
@@ -371,17 +371,6 @@ def _wrong_counters(connection: Connection) -> dict[int, str]:
         )
         for cached, right in differing(connection)
     }
-
-
-def _silent(connection: Connection) -> list[str]:
-    """Return the memories that came from no event."""
-    return list(
-        connection.scalars(
-            select(memory.c.id).where(
-                ~select(event.c.id).where(event.c.memory_id == memory.c.id).exists()
-            )
-        )
-    )
 
 
 def _reencode(opened: OpenStore, rows: Sequence[int], now: int) -> None:

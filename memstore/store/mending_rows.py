@@ -80,6 +80,9 @@ def mend_rows(opened: OpenStore, rows: Rows, *, reindex: bool, now: int) -> dict
             told[key] = _apply(opened, connection, row, found[key], now)
         if any(row.table.name in ("memory", "setting") for row in rows.values()):
             name_copy(connection, None)  # the next sealing makes a new one
+        if any(row.table.name == "event" for row in rows.values()):
+            for id_ in memories.without_event(connection):  # it was lost
+                log.append_event(connection, id_, "repair", now=now)
         if rows:
             links.recount(connection)
             recount(connection)
@@ -105,7 +108,7 @@ def _guesses(connection: Connection, row: DamagedRow) -> Iterator[dict[str, Any]
     """Yield values for some columns that are known from elsewhere."""
     table = row.table
     for column in table.columns:
-        if column.unique and isinstance(column.type, Text):
+        if (column.unique or column.index) and isinstance(column.type, Text):
             value = _indexed(connection, table, column.name, row.rowid)
             if value is not None:
                 yield {column.name: value}
@@ -131,7 +134,7 @@ def _guesses(connection: Connection, row: DamagedRow) -> Iterator[dict[str, Any]
 def _indexed(connection: Connection, table: Table, column: str, rowid: int) -> Any:
     """Return a value as the index of its column has it."""
     for (name,) in connection.exec_driver_sql(
-        f"SELECT name FROM pragma_index_list('{table.name}') WHERE \"unique\""
+        f"SELECT name FROM pragma_index_list('{table.name}')"
     ).all():
         columns = connection.exec_driver_sql(
             "SELECT name FROM pragma_index_info(?)", (name,)
