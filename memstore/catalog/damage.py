@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Table
 
 from memstore.catalog.checksums import Checksum, checksums_of, crc, packed, place_of
 from memstore.catalog.tables import metadata
+from memstore.errors import IndexDamaged
 
 CHECKED = tuple(table for table in metadata.sorted_tables if checksums_of(table))
 _INTEGERS = (1, 2, 3, 4, 6, 8)  # bytes that SQLite stores an integer in
@@ -58,6 +59,13 @@ def damaged_rows(connection: Connection, table: Table) -> list[DamagedRow]:
     driver = connection.connection.driver_connection
     assert driver is not None
     found = []
+    # SQLite takes a quoted name that is no column for a text
+    there = {name for _, name, *_ in driver.execute(f'PRAGMA table_info("{table.name}")')}
+    missing = {column.name for column in table.columns} - there
+    if missing:
+        raise IndexDamaged(
+            f"Table {table.name} has no column {sorted(missing)[0]!r} any more. Restore a backup."
+        )
     with any_bytes(connection):
         for rowid, *values in driver.execute(f'SELECT rowid, {names} FROM "{table.name}"'):
             for item in checksums_of(table):

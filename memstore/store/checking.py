@@ -37,6 +37,10 @@ from memstore.types import Finding, VerifyReport
 # tables whose rows are worth nothing without their parents
 _DERIVED = ("passage", "hot_vector", "memory_entity", "entity_count", "tombstone")
 _BATCH = 256  # memories encoded at once
+_RESTORE = (
+    "this cannot be repaired from what is there: restore a backup; without one, SQLite's own "
+    "`.recover` may still save rows"
+)
 T = TypeVar("T")
 
 
@@ -124,6 +128,8 @@ def verify(opened: OpenStore, *, repair: bool, now: int) -> VerifyReport:
         _finding(code, place, message, told, gone=(code, place) not in after)
         for (code, place), message in before.items()
     ]
+    if repair and left.file:
+        findings.append(Finding(code="sqlite", message=_RESTORE))
     findings += [  # what the repair brought to light
         Finding(code=code, message=message)
         for (code, place), message in after.items()

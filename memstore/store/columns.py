@@ -123,9 +123,7 @@ def differs(columns: Mapping[str, NDArray[np.int64]], position: int, row: Any) -
     """
     if row.forgotten_at is not None:
         return "forgotten_at"
-    begins = next(
-        at for at in (row.valid_from, row.occurred_at, row.recorded_at) if at is not None
-    )
+    begins = next(at for at in (row.valid_from, row.occurred_at, row.recorded_at) if at is not None)
     true = {
         "row": row.row,
         "namespace_id": row.namespace_id,

@@ -229,7 +229,9 @@ def _without_setting(
 ) -> Outcome:
     _drop(connection, row)
     names = [
-        *connection.exec_driver_sql("SELECT name FROM codec UNION SELECT name FROM segment").scalars(),
+        *connection.exec_driver_sql(
+            "SELECT name FROM codec UNION SELECT name FROM segment"
+        ).scalars(),
         *(path.name for path in (opened.path / INDEX).glob("*-*")),
     ]
     numbers = [int(digits) for name in names for digits in re.findall(r"-(\d+)$", str(name))]

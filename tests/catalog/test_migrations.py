@@ -84,7 +84,9 @@ WITHOUT_CHECKSUMS = "DROP INDEX ix_weights_profile;" + "".join(
     for item in checksums_of(table)
 )
 
-TO_THE_FIRST_SCHEMA = WITHOUT_CHECKSUMS + """
+TO_THE_FIRST_SCHEMA = (
+    WITHOUT_CHECKSUMS
+    + """
 DROP TABLE tombstone; DROP TABLE calibration; DROP TABLE weights; DROP TABLE page;
 DROP INDEX ix_event_source_id;
 DROP TABLE entity_alias;
@@ -92,6 +94,7 @@ CREATE TABLE entity_alias (alias TEXT NOT NULL PRIMARY KEY, entity_id INTEGER NO
 ALTER TABLE memory DROP COLUMN prior;
 UPDATE alembic_version SET version_num = '0001';
 """
+)
 
 STOP_HALFWAY = """
 def upgrade():
