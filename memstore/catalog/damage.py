@@ -7,6 +7,7 @@ difference, in rows of up to 2^31 bits.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -78,7 +79,10 @@ def first_damage(connection: Connection) -> str | None:
     """Return something that is wrong with the database, None if nothing is."""
     driver = connection.connection.driver_connection
     assert driver is not None
-    ((verdict, *_), *_) = driver.execute("PRAGMA integrity_check(1)").fetchall()
+    try:
+        ((verdict, *_), *_) = driver.execute("PRAGMA integrity_check(1)").fetchall()
+    except UnicodeDecodeError as error:  # an error's message quotes a damaged schema
+        return str(error)
     if verdict != "ok":
         return str(verdict)
     for table in CHECKED:
@@ -130,11 +134,9 @@ def _flipped_texts(values: Sequence[Any], difference: int) -> Iterator[tuple[int
     if place_of_bit is None:
         return
     at, mask = place_of_bit
-    end = 0
-    for place, value in enumerate(values):
-        end += len(packed([value]))
-        if at < end:
-            break
+    ends = list(itertools.accumulate(len(packed([value])) for value in values))
+    place = next(place for place, end in enumerate(ends) if at < end)
+    value, end = values[place], ends[place]
     if not isinstance(value, (str, bytes)):
         return
     written = value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")

@@ -67,6 +67,9 @@ def open_engine(
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = FULL")  # commit = durable
                 connection.execute("PRAGMA secure_delete = ON")  # freed bytes are zeroed
+        except UnicodeDecodeError as error:  # an error's message quotes a damaged schema
+            connection.close()
+            raise sqlite3.DatabaseError(f"could not decode to UTF-8: {error}") from error
         except BaseException:
             connection.close()
             raise
@@ -248,6 +251,7 @@ def named_errors(store: Path, consequence: str = "") -> Iterator[None]:
 def _named(error: BaseException | None, store: Path, consequence: str) -> MemstoreError | None:
     # the sqlite3 module sets a code on errors of the library only: this one is its own
     undecodable = "decode to UTF-8" in str(error)
+    senseless = ("no such ", "foreign key mismatch", "malformed ")  # of a schema that was damaged
     primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL):
         return StoreLocked(
@@ -268,7 +272,7 @@ def _named(error: BaseException | None, store: Path, consequence: str) -> Memsto
             f"{store}: {error}. {consequence}Check the folder's permissions and the medium; to "
             "read a store you may not write, open it with read_only=True."
         )
-    missing = primary == sqlite3.SQLITE_ERROR and str(error).startswith("no such ")
+    missing = primary == sqlite3.SQLITE_ERROR and str(error).startswith(senseless)
     if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or undecodable or missing:
         return IndexDamaged(
             f"{store / DATABASE}: {error}. The file is damaged, or no memstore database. Restore a "

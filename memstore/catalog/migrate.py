@@ -77,19 +77,9 @@ def migrating(store: Path, *, lock_timeout: float) -> Iterator[Connection]:
             promises = _promises(connection)
             numbers = _numbers_given_out(connection)
             yield connection
-            lost = promises - _promises(connection)
-            if lost:
-                raise IndexDamaged(
-                    f"{store}: a migration would lose {', '.join(sorted(lost))}. Nothing was "
-                    "changed; please report it."
-                )
+            _check_kept(store, promises - _promises(connection))
             _restore_numbers(connection, numbers)
-            broken = connection.execute(text("PRAGMA foreign_key_check")).all()
-            if broken:
-                raise IndexDamaged(
-                    f"{store}: a migration would leave {len(broken)} rows without their parent, "
-                    f"the first in table {broken[0][0]}. Nothing was changed; please report it."
-                )
+            _check_parents(store, connection)
         remove_copies(store)
     except MemstoreError as error:
         if copy is None:
@@ -104,6 +94,23 @@ def migrating(store: Path, *, lock_timeout: float) -> Iterator[Connection]:
         ) from error
     finally:
         engine.dispose()
+
+
+def _check_kept(store: Path, lost: set[str]) -> None:
+    if lost:
+        raise IndexDamaged(
+            f"{store}: a migration would lose {', '.join(sorted(lost))}. Nothing was changed; "
+            "please report it."
+        )
+
+
+def _check_parents(store: Path, connection: Connection) -> None:
+    broken = connection.execute(text("PRAGMA foreign_key_check")).all()
+    if broken:
+        raise IndexDamaged(
+            f"{store}: a migration would leave {len(broken)} rows without their parent, the first "
+            f"in table {broken[0][0]}. Nothing was changed; please report it."
+        )
 
 
 def _kept(copy: Path) -> str:

@@ -319,8 +319,8 @@ def _forgotten(opened: OpenStore, connection: Connection, row: DamagedRow, now: 
     ).scalar()
     left = _legible(row.table.c.text, row.value("text"))[:_SHOWN]
     return Outcome(
-        f"it cannot be mended and is forgotten; it was in namespace {namespace!r}, and what is left "
-        f"of its text begins {left!r}. Restore it from a backup",
+        f"it cannot be mended and is forgotten; it was in namespace {namespace!r}, and what is "
+        f"left of its text begins {left!r}. Restore it from a backup",
         saved=False,
     )
 

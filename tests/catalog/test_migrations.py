@@ -324,7 +324,7 @@ def test_a_disk_that_is_full_while_copying_changes_nothing(tmp_path, monkeypatch
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(migrate, "_sync", full)
-    with pytest.raises(StoreUnwritable, match="No space left on device.*Nothing was changed"):
+    with pytest.raises(StoreUnwritable, match=r"No space left on device.*Nothing was changed"):
         bring_up_to_date(old, lock_timeout=5.0)
     assert columns_and_rows(old) == before
     assert copies(old) == []

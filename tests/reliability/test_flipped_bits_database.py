@@ -210,7 +210,8 @@ def check_repaired(path: Path, undamaged: Undamaged, place: str) -> str:
         assert any("backup" in finding.message for finding in told), f"{place}: {told}"
         return "backup needed"
     again = verified(path, repair=False)
-    assert isinstance(again, VerifyReport) and again.clean, f"{place}: {report} then {again}"
+    assert isinstance(again, VerifyReport), f"{place}: {report} then {again}"
+    assert again.clean, f"{place}: {report} then {again}"
     lost = " ".join(finding.message for finding in told)
     with MemoryStore.open(path) as store:
         there = {item.id: item for item in store.list(namespace="*", limit=1000).memories}

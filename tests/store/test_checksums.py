@@ -111,7 +111,7 @@ def test_a_changed_value_is_never_shown(store: MemoryStore, sql: Sql, damage: st
     memory = store.add("Ana lives in Porto.", key="home", source="Ana", entities=["Porto"])
     sql(store.path, DAMAGE[damage])
     with MemoryStore.open(store.path) as other:
-        with pytest.raises(IndexDamaged, match="verify --repair|damaged"):
+        with pytest.raises(IndexDamaged, match=r"verify --repair|damaged"):
             other.query("Porto", namespace="*")
         if damage != "span":
             for ask in (lambda: other.get(memory.id), lambda: other.list(namespace="*")):

@@ -9,8 +9,8 @@ import sqlite3
 import numpy as np
 import pytest
 
-from memstore.catalog.checksums import crc
 from memstore import MemoryStore
+from memstore.catalog.checksums import crc
 from memstore.errors import BadInput, StoreUnwritable
 from memstore.scoring.cognitive import COMPONENTS
 from memstore.store.judged_questions import Guard

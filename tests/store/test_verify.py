@@ -43,8 +43,8 @@ DAMAGE = {
     "VALUES (999, 0, 0, 4)",
     "vectors without their passage": "INSERT INTO hot_vector SELECT 999, tokens, codes, scales, "
     "checksum FROM hot_vector LIMIT 1",
-    "link without its memory": "INSERT INTO memory_entity SELECT 999, id, 'given', 'X', 0 FROM entity "
-    "LIMIT 1",
+    "link without its memory": "INSERT INTO memory_entity "
+    "SELECT 999, id, 'given', 'X', 0 FROM entity LIMIT 1",
     "link without its entity": "INSERT INTO memory_entity SELECT row, 999, 'given', 'X', 0 "
     "FROM memory WHERE key = 'short'",
     "wrong entity count": "UPDATE entity_count SET memories = memories + 1",
@@ -180,5 +180,5 @@ def test_metadata_that_was_changed_behind_the_stores_back_is_named_and_never_a_t
     filled: MemoryStore, sql: Sql
 ) -> None:
     sql(filled.path, "UPDATE memory SET metadata = 'xx' || substr(metadata, 3) WHERE row = 1")
-    with pytest.raises(IndexDamaged, match="memory .* is not as it was written"):
+    with pytest.raises(IndexDamaged, match=r"memory .* is not as it was written"):
         filled.list()
