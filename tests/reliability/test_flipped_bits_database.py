@@ -27,7 +27,7 @@ from memstore.catalog.engine import writing
 from memstore.catalog.tables import metadata
 from memstore.types import VerifyReport
 
-FLIPS = 6000 if os.environ.get("MEMSTORE_TORTURE") == "1" else 150
+FLIPS = 6000 if os.environ.get("MEMSTORE_TORTURE") == "1" else 120
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 QUESTIONS = ("Where does Ana live?", "red kite over the harbour")
 

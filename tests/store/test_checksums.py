@@ -89,7 +89,7 @@ def test_no_verb_leaves_a_row_with_a_wrong_checksum(tmp_path: Path) -> None:
         store.import_index(tmp_path / "index", same_encoder=True)
         assert store.stats().memories
         assert wrong_rows(store) == []
-    assert seen == 18
+    assert seen == 19
 
 
 # one changed value each of what a hit shows
@@ -174,12 +174,13 @@ def test_a_flipped_bit_of_the_encoders_identity_is_mended_on_opening(
     store: MemoryStore, sql: Sql
 ) -> None:
     store.add("tea")
+    path = store.path
     store.close()
-    flip = "UPDATE setting SET value = replace(value, 'hashed', 'iashed') WHERE name = 'encoder'"
-    sql(store.path, flip)
+    flip = "UPDATE setting SET value = replace(value, '\"name\": \"hashed', '\"name\": \"iashed') WHERE name = 'encoder'"
+    sql(path, flip)
     with pytest.raises(IndexDamaged, match="setting 'encoder'"):
-        MemoryStore.open(store.path, read_only=True)
-    with MemoryStore.open(store.path) as other:
+        MemoryStore.open(path, read_only=True)
+    with MemoryStore.open(path) as other:
         assert other.encoder == "hashed"
         assert other.verify().clean
 
