@@ -198,8 +198,8 @@ def _flips(value: float) -> Iterator[float]:
         if -(2 ** (8 * size - 1)) <= value < 2 ** (8 * size - 1):
             raw = value.to_bytes(size, "little", signed=True)
             for bit in range(8 * size):
-                flipped = bytearray(raw)
-                flipped[bit // 8] ^= 1 << bit % 8
-                yield int.from_bytes(flipped, "little", signed=True)
+                changed = bytearray(raw)
+                changed[bit // 8] ^= 1 << bit % 8
+                yield int.from_bytes(changed, "little", signed=True)
     if value in (0, 1):  # which SQLite stores as types of their own
         yield 1 - value

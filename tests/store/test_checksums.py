@@ -176,8 +176,8 @@ def test_a_flipped_bit_of_the_encoders_identity_is_mended_on_opening(
     store.add("tea")
     path = store.path
     store.close()
-    flip = "UPDATE setting SET value = replace(value, '\"name\": \"hashed', '\"name\": \"iashed') WHERE name = 'encoder'"
-    sql(path, flip)
+    flip = "UPDATE setting SET value = replace(value, ?, ?) WHERE name = 'encoder'"
+    sql(path, flip, '"name": "hashed', '"name": "iashed')
     with pytest.raises(IndexDamaged, match="setting 'encoder'"):
         MemoryStore.open(path, read_only=True)
     with MemoryStore.open(path) as other:
