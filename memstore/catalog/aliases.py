@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from memstore.catalog.checksums import check
 from memstore.catalog.sql import among
 from memstore.catalog.tables import (
     entity,
@@ -39,7 +40,7 @@ _above = namespace.alias("above")
 _replace = upsert(entity_alias)
 _replace = _replace.on_conflict_do_update(
     index_elements=[entity_alias.c.namespace_id, entity_alias.c.alias],
-    set_={"canon": _replace.excluded.canon},
+    set_={"canon": _replace.excluded.canon, "checksum": _replace.excluded.checksum},
 )
 
 
@@ -86,12 +87,15 @@ def remove_alias(connection: Connection, namespace_id: int, alias: str) -> bool:
 def aliases(connection: Connection, namespace_ids: Iterable[int]) -> list[tuple[str, str, str]]:
     """Return path, alias and canonical form of the aliases that these namespaces hold."""
     rows = connection.execute(
-        select(namespace.c.path, entity_alias.c.alias, entity_alias.c.canon)
+        select(entity_alias, namespace.c.path)
         .join(namespace, namespace.c.id == entity_alias.c.namespace_id)
         .where(among(entity_alias.c.namespace_id, namespace_ids))
         .order_by(namespace.c.path, entity_alias.c.alias)
     )
-    return [(row.path, row.alias, row.canon) for row in rows]
+    found = rows.all()
+    for row in found:
+        check(entity_alias, row)
+    return [(row.path, row.alias, row.canon) for row in found]
 
 
 def aliases_of(

@@ -10,10 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from memstore.catalog.checksums import intact
 from memstore.catalog.tables import calibration
 from memstore.errors import IndexDamaged
-
-_REFIT = "Fit it anew:\n    memstore calibrate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +49,18 @@ def write_calibration(connection: Connection, row: CalibrationRow) -> None:
     }
     statement = upsert(calibration).values(scorer=row.scorer, **values)
     connection.execute(
-        statement.on_conflict_do_update(index_elements=[calibration.c.scorer], set_=values)
+        statement.on_conflict_do_update(
+            index_elements=[calibration.c.scorer],
+            set_={**values, "checksum": statement.excluded.checksum},
+        )
     )
 
 
 def _calibration(row: Row[Any]) -> CalibrationRow:
-    try:
-        parameters, evidence = json.loads(row.parameters), json.loads(row.evidence)
-    except ValueError as error:
+    if not intact(calibration, row):
         raise IndexDamaged(
-            f"The calibration of {row.scorer!r} is no JSON any more ({error}). {_REFIT}"
-        ) from error
+            f"The calibration of {row.scorer!r} is not as it was written. Fit it anew:\n"
+            "    memstore calibrate"
+        )
+    parameters, evidence = json.loads(row.parameters), json.loads(row.evidence)
     return CalibrationRow(row.scorer, row.kind, parameters, evidence, row.fitted_at)

@@ -21,10 +21,13 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import QueuePool
 
+from memstore.catalog.damage import first_damage
 from memstore.errors import IndexDamaged, MemstoreError, StoreLocked, StoreUnwritable
 
 DATABASE = "memstore.db"
 _HOLDER = "writer.json"
+# what values that make no sense end in, wherever they are used
+SENSELESS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, DatabaseError)
 _NOT_STORED = "This transaction was not stored; what was committed before it is. "
 
 
@@ -64,6 +67,9 @@ def open_engine(
                 _keep_log(connection, store)
                 connection.execute("PRAGMA synchronous = FULL")  # commit = durable
                 connection.execute("PRAGMA secure_delete = ON")  # freed bytes are zeroed
+        except UnicodeDecodeError as error:  # an error's message quotes a damaged schema
+            connection.close()
+            raise sqlite3.DatabaseError(f"could not decode to UTF-8: {error}") from error
         except BaseException:
             connection.close()
             raise
@@ -92,8 +98,17 @@ def _keep_log(connection: sqlite3.Connection, store: Path) -> None:
 
 @contextlib.contextmanager
 def reading(engine: Engine, store: Path) -> Iterator[Connection]:
-    """Yield a connection in one read transaction: everything read is of one moment."""
-    with named_errors(store), engine.connect() as connection, connection.begin():
+    """Yield a connection in one read transaction: everything read is of one moment.
+
+    Raises:
+        IndexDamaged: what was read made no sense, because the file is damaged.
+    """
+    with (
+        named_errors(store),
+        engine.connect() as connection,
+        _damage_named(connection, store),
+        connection.begin(),
+    ):
         yield connection
 
 
@@ -110,8 +125,30 @@ def writing(engine: Engine, store: Path, *, wait: float | None = None) -> Iterat
     """
     with named_errors(store, _NOT_STORED), engine.connect() as connection:
         exclusive = connection.execution_options(begin="BEGIN IMMEDIATE")
-        with _waiting(connection, wait), exclusive.begin(), holding(store):
+        with (
+            _waiting(connection, wait),
+            _damage_named(connection, store),
+            exclusive.begin(),
+            holding(store),
+        ):
             yield exclusive
+
+
+@contextlib.contextmanager
+def _damage_named(connection: Connection, store: Path) -> Iterator[None]:
+    """Blame a damaged file for an exception that its values caused, if it is damaged."""
+    try:
+        yield
+    except SENSELESS as error:
+        if isinstance(error, DatabaseError) and _named(error.orig, store, "") is not None:
+            raise
+        found = first_damage(connection)  # after the transaction: what it wrote is gone
+        if found is None:
+            raise
+        raise IndexDamaged(
+            f"{store / DATABASE} is damaged: {found}. Mend what can be:\n"
+            f"    memstore --store {store} verify --repair"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -224,6 +261,7 @@ def named_errors(store: Path, consequence: str = "") -> Iterator[None]:
 def _named(error: BaseException | None, store: Path, consequence: str) -> MemstoreError | None:
     # the sqlite3 module sets a code on errors of the library only: this one is its own
     undecodable = "decode to UTF-8" in str(error)
+    senseless = ("no such ", "foreign key mismatch", "malformed ")  # of a schema that was damaged
     primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL):
         return StoreLocked(
@@ -244,7 +282,7 @@ def _named(error: BaseException | None, store: Path, consequence: str) -> Memsto
             f"{store}: {error}. {consequence}Check the folder's permissions and the medium; to "
             "read a store you may not write, open it with read_only=True."
         )
-    missing = primary == sqlite3.SQLITE_ERROR and str(error).startswith("no such ")
+    missing = primary == sqlite3.SQLITE_ERROR and str(error).startswith(senseless)
     if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or undecodable or missing:
         return IndexDamaged(
             f"{store / DATABASE}: {error}. The file is damaged, or no memstore database. Restore a "

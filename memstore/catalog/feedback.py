@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, literal, or_, select, update
 
 from memstore.catalog import log
+from memstore.catalog.checksums import check, stamps, update_row
 from memstore.catalog.sql import among
 from memstore.catalog.tables import event, memory, source
 from memstore.times import to_microseconds
@@ -94,12 +94,12 @@ def reliabilities(connection: Connection, *, until: int | None = None) -> dict[i
     }
     if until is not None:
         later = connection.execute(
-            select(event.c.source_id, event.c.payload)
+            select(event)
             .where(event.c.verb == log.SOURCE, event.c.recorded_at > until)
             .order_by(event.c.id.desc())
         )
         for row in later:  # newest first: the oldest change behind `until` is what remains
-            before = {name: values[0] for name, values in json.loads(row.payload).items()}
+            before = {name: values[0] for name, values in log.payload(row).items()}
             found[row.source_id] = Reliability(before["reliability"], before["vote_weight"])
     return found
 
@@ -117,17 +117,15 @@ def trusted(connection: Connection, rows: Sequence[int] | None = None) -> Iterat
 def write_trusted(connection: Connection, items: Iterable[Trusted]) -> None:
     """Overwrite the cached columns of memories."""
     for item in items:
-        connection.execute(
-            update(memory)
-            .where(memory.c.row == item.row)
-            .values(
-                alpha=item.alpha,
-                beta=item.beta,
-                use_count=item.use_count,
-                first_use_at=item.first_use_at,
-                use_ring=item.use_ring,
-            )
-        )
+        values = {
+            "alpha": item.alpha,
+            "beta": item.beta,
+            "use_count": item.use_count,
+            "first_use_at": item.first_use_at,
+            "use_ring": item.use_ring,
+        }
+        values |= stamps(memory, {**values, "id": item.id})
+        connection.execute(update(memory).where(memory.c.row == item.row).values(values))
 
 
 def believing(connection: Connection, source_id: int) -> list[int]:
@@ -160,10 +158,8 @@ def write_reliability(
 ) -> None:
     """Change how far a source is believed, with an event that says what it was before."""
     before = source_reliability(connection, source_id)
-    connection.execute(
-        update(source)
-        .where(source.c.id == source_id)
-        .values(m0=reliability.prior, r=reliability.vote)
+    update_row(
+        connection, source, source.c.id == source_id, m0=reliability.prior, r=reliability.vote
     )
     log.append_event(
         connection,
@@ -217,12 +213,12 @@ def reliability_history(connection: Connection, name: str) -> list[tuple[int, Re
     far, the oldest first.
     """
     rows = connection.execute(
-        select(event.c.recorded_at, event.c.payload)
+        select(event)
         .join(source, source.c.id == event.c.source_id)
         .where(event.c.verb == log.SOURCE, source.c.name == name)
         .order_by(event.c.id)
     )
-    found = [(row.recorded_at, json.loads(row.payload)) for row in rows]
+    found = [(row.recorded_at, log.payload(row)) for row in rows]
     return [(at, Reliability(said["reliability"][1], said["vote_weight"][1])) for at, said in found]
 
 
@@ -230,12 +226,15 @@ def named_sources(connection: Connection) -> list[tuple[str, Reliability, int]]:
     """Return name, reliability and number of live memories of every source, by name."""
     count = func.count(memory.c.row)
     rows = connection.execute(
-        select(source.c.name, source.c.m0, source.c.r, count)
+        select(source, count)
         .outerjoin(memory, (memory.c.source_id == source.c.id) & memory.c.forgotten_at.is_(None))
         .group_by(source.c.id)
         .order_by(source.c.name)
     )
-    return [(row[0], Reliability(row[1], row[2]), int(row[3])) for row in rows]
+    found = rows.all()
+    for row in found:
+        check(source, row)
+    return [(row.name, Reliability(row.m0, row.r), int(row[-1])) for row in found]
 
 
 def earlier_values(
@@ -247,13 +246,13 @@ def earlier_values(
         names: fields whose changes events note as [before, after].
     """
     rows = connection.execute(
-        select(event.c.memory_id, event.c.payload)
+        select(event)
         .where(among(event.c.memory_id, memory_ids), event.c.recorded_at > known_at)
         .order_by(event.c.id.desc())
     )
     found: dict[str, dict[str, Any]] = {}
     for row in rows:  # newest first, so the oldest change behind known_at is what remains
-        for name, values in json.loads(row.payload).items():
+        for name, values in log.payload(row).items():
             if name in names and isinstance(values, list):
                 found.setdefault(row.memory_id, {})[name] = values[0]
     return found
@@ -278,11 +277,11 @@ class Call:
 def repeated(connection: Connection, key: str) -> Call | None:
     """Return the call that was made under an idempotency key, None if there was none."""
     row = connection.execute(
-        select(event.c.memory_id, event.c.verb, source.c.name, event.c.payload)
+        select(event, source.c.name)
         .outerjoin(source, source.c.id == event.c.source_id)
         .where(event.c.idem_key == key)
     ).first()
-    return None if row is None else Call(row[0], row[1], row[2], json.loads(row[3]))
+    return None if row is None else Call(row.memory_id, row.verb, row.name, log.payload(row))
 
 
 def chain(connection: Connection, memory_id: str, *, depth: int) -> list[str]:

@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
+from memstore.catalog.checksums import check
 from memstore.catalog.log import LEARN, STORE, append_event, read_setting, write_setting
 from memstore.catalog.sql import inserted
 from memstore.catalog.tables import weights
-from memstore.errors import IndexDamaged
 
 _ACTIVE = "weights"  # the setting: profile -> version; a profile that is not there is as shipped
 
@@ -77,11 +77,6 @@ def activate(connection: Connection, profile: str, version: int | None, *, now: 
 
 
 def _row(row: Any) -> WeightsRow:
-    try:
-        learned, evidence = json.loads(row.weights), json.loads(row.evidence)
-    except ValueError as error:
-        raise IndexDamaged(
-            f"Version {row.version} of the learned weights is no JSON any more ({error}). Go back:"
-            f"\n    memstore learn --profile {row.profile} --rollback shipped"
-        ) from error
+    check(weights, row)
+    learned, evidence = json.loads(row.weights), json.loads(row.evidence)
     return WeightsRow(row.version, row.profile, learned, row.parent, evidence, row.created_at)

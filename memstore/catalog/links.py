@@ -19,6 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from memstore.catalog.aliases import aliased_names, aliased_places, aliases_of
+from memstore.catalog.checksums import check, crc, damaged, stamps
 from memstore.catalog.sql import among, inserted
 from memstore.catalog.tables import entity, entity_count, memory, memory_entity
 from memstore.types import Entity
@@ -67,10 +68,11 @@ def link_entities(
             values = {"canon": link.canon, "label": link.label}
             known[link.canon] = inserted(connection.execute(insert(entity), values))
         elif link.label is not None:
+            values = {"canon": link.canon, "label": link.label}
             connection.execute(
                 update(entity)
                 .where(entity.c.id == known[link.canon], entity.c.label.is_(None))
-                .values(label=link.label)
+                .values(label=link.label, **stamps(entity, values))
             )
         first.setdefault(known[link.canon], link)
     if first:
@@ -202,7 +204,9 @@ def recount(connection: Connection) -> None:
         .group_by(memory.c.namespace_id, memory_entity.c.entity_id)
     )
     columns = ["namespace_id", "entity_id", "memories", "display"]
-    connection.execute(insert(entity_count).from_select(columns, counted))
+    rows = [dict(zip(columns, row, strict=True)) for row in connection.execute(counted)]
+    if rows:
+        connection.execute(insert(entity_count), rows)
 
 
 def list_entities(
@@ -295,13 +299,18 @@ def entity_total(connection: Connection) -> int:
 
 def links_of(connection: Connection, memory_row: int) -> Sequence[Link]:
     """Return a memory's links, by canonical form."""
-    rows: Sequence[Any] = connection.execute(
-        select(entity.c.canon, memory_entity.c.display, entity.c.label, memory_entity.c.role)
-        .join(memory_entity, memory_entity.c.entity_id == entity.c.id)
+    rows = connection.execute(
+        select(memory_entity, *(entity.c.canon, entity.c.label, entity.c.checksum.label("named")))
+        .join(entity, entity.c.id == memory_entity.c.entity_id)
         .where(memory_entity.c.memory_row == memory_row)
         .order_by(entity.c.canon)
     ).all()
-    return rows
+    for row in rows:
+        check(memory_entity, row)
+        if row.named != crc([row.canon, row.label]):
+            raise damaged(f"entity {row.canon!r}")
+    found: Sequence[Any] = rows
+    return found
 
 
 def session_speakers(connection: Connection, namespace_id: int, session: str) -> set[str]:

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, Row, delete, func, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from memstore.catalog.checksums import check, crc, damaged
 from memstore.catalog.sql import among, inserted
 from memstore.catalog.tables import event, memory, setting, source
 from memstore.times import from_microseconds, to_microseconds
@@ -76,14 +77,14 @@ def changed_since(connection: Connection, event_id: int) -> list[str]:
 def validity_changes(connection: Connection, known_at: int) -> dict[int, int | None]:
     """Return memory row → the `valid_to` it had at `known_at`, where it was changed later."""
     rows = connection.execute(
-        select(memory.c.row, event.c.payload)
+        select(event, memory.c.row)
         .join(memory, memory.c.id == event.c.memory_id)
         .where(event.c.recorded_at > known_at, event.c.verb.in_((SUPERSEDE, UPDATE)))
         .order_by(event.c.id.desc())
     )
     earlier: dict[int, int | None] = {}
     for row in rows:  # newest first, so the oldest change behind known_at is what remains
-        before = json.loads(row.payload).get("valid_to")
+        before = payload(row).get("valid_to")
         if before is not None:
             end = before[0]
             earlier[row.row] = None if end is None else to_microseconds(end, name="valid_to")
@@ -93,7 +94,11 @@ def validity_changes(connection: Connection, known_at: int) -> dict[int, int | N
 def history(connection: Connection, memory_id: str) -> tuple[Event, ...]:
     """Return the events of one memory, oldest first."""
     rows = connection.execute(
-        select(event, source.c.name.label("source_name"))
+        select(
+            event,
+            source.c.name.label("source_name"),
+            *(source.c.m0, source.c.r, source.c.checksum.label("source_checksum")),
+        )
         .outerjoin(source, source.c.id == event.c.source_id)
         .where(event.c.memory_id == memory_id)
         .order_by(event.c.id)
@@ -106,12 +111,35 @@ def history(connection: Connection, memory_id: str) -> tuple[Event, ...]:
             at=from_microseconds(row.at),
             recorded_at=from_microseconds(row.recorded_at),
             source=row.source_name,
-            details=json.loads(row.payload),
+            details=payload(row),
             session=row.session,
             idempotency_key=row.idem_key,
         )
-        for row in rows
+        for row in map(checked_source, rows)
     )
+
+
+def checked_source(row: Row[Any]) -> Row[Any]:
+    """Return a row that was joined with its source, once it is sure that this is the source.
+
+    Raises:
+        IndexDamaged: the source is not as it was written, or not there.
+    """
+    written = crc([row.source_name, row.m0, row.r])
+    if row.source_id is not None and row.source_checksum != written:
+        raise damaged(f"source {row.source_name!r} (number {row.source_id})")
+    return row
+
+
+def payload(row: Row[Any]) -> dict[str, Any]:
+    """Return what an event says, of a row that begins with the event's columns.
+
+    Raises:
+        IndexDamaged: it is not as it was written.
+    """
+    check(event, row)
+    found: dict[str, Any] = json.loads(row.payload)
+    return found
 
 
 def purged(connection: Connection, memory_ids: Iterable[str]) -> set[str]:
@@ -139,14 +167,11 @@ def updated(connection: Connection, memory_ids: Iterable[str]) -> bool:
 
 def read_setting(connection: Connection, name: str) -> Any:
     """Return a setting's value, None when it was never written."""
-    value = connection.scalar(select(setting.c.value).where(setting.c.name == name))
-    return None if value is None else json.loads(value)
-
-
-def read_setting_part(connection: Connection, name: str, path: str) -> Any:
-    """Return a number or string inside a setting's value, by its JSON path."""
-    part = func.json_extract(setting.c.value, path)
-    return connection.scalar(select(part).where(setting.c.name == name))
+    row = connection.execute(select(setting).where(setting.c.name == name)).one_or_none()
+    if row is None:
+        return None
+    check(setting, row)
+    return json.loads(row.value)
 
 
 def erase_setting(connection: Connection, name: str) -> None:
@@ -159,6 +184,7 @@ def write_setting(connection: Connection, name: str, value: Any) -> None:
     statement = upsert(setting).values(name=name, value=json.dumps(value, ensure_ascii=False))
     connection.execute(
         statement.on_conflict_do_update(
-            index_elements=[setting.c.name], set_={"value": statement.excluded.value}
+            index_elements=[setting.c.name],
+            set_={"value": statement.excluded.value, "checksum": statement.excluded.checksum},
         )
     )

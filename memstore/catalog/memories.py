@@ -18,13 +18,13 @@ from sqlalchemy import (
     insert,
     or_,
     select,
-    update,
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from memstore.catalog.checksums import check, crc, damaged, update_row
+from memstore.catalog.log import checked_source
 from memstore.catalog.sql import among, inserted
-from memstore.catalog.tables import memory, memory_entity, namespace, source
-from memstore.errors import IndexDamaged
+from memstore.catalog.tables import event, memory, memory_entity, namespace, source
 from memstore.times import from_microseconds
 from memstore.types import Memory
 
@@ -74,7 +74,7 @@ def insert_memory(connection: Connection, row: MemoryRow) -> int:
 
 def update_memory(connection: Connection, row: int, **values: Any) -> None:
     """Overwrite columns of one memory."""
-    connection.execute(update(memory).where(memory.c.row == row).values(**values))
+    update_row(connection, memory, memory.c.row == row, **values)
 
 
 def delete_memories(connection: Connection, rows: Sequence[int]) -> None:
@@ -97,12 +97,15 @@ def find_namespace(connection: Connection, path: str) -> int | None:
 
 def namespaces_under(connection: Connection, path: str) -> dict[int, str]:
     """Return id → path of a namespace and of all below it; of all there are for `*`."""
-    statement = select(namespace.c.id, namespace.c.path)
+    statement = select(namespace)
     if path != "*":
         # not LIKE, which takes "Team/" for "team/"; "0" is the character behind "/"
         below = and_(namespace.c.path > f"{path}/", namespace.c.path < f"{path}0")
         statement = statement.where(or_(namespace.c.path == path, below))
-    return {row.id: row.path for row in connection.execute(statement)}
+    rows = connection.execute(statement).all()
+    for row in rows:
+        check(namespace, row)
+    return {row.id: row.path for row in rows}
 
 
 def source_id(connection: Connection, name: str | None) -> int | None:
@@ -153,6 +156,14 @@ def load_rows(connection: Connection, rows: Iterable[int]) -> dict[int, Memory]:
     return load(connection, among(memory.c.row, rows))
 
 
+def load_with_columns(
+    connection: Connection, rows: Iterable[int]
+) -> dict[int, tuple[Memory, Row[Any]]]:
+    """Return row number → memory, and its row with all columns."""
+    found = connection.execute(_memories.where(among(memory.c.row, rows))).all()
+    return {row.row: (_memory(row), row) for row in found}
+
+
 def load_page(
     connection: Connection, condition: ColumnElement[bool], after: int, limit: int
 ) -> list[tuple[int, Memory]]:
@@ -168,6 +179,12 @@ def live_rows(connection: Connection, ids: Iterable[str]) -> dict[str, int]:
         select(memory.c.id, memory.c.row).where(live, among(memory.c.id, ids))
     )
     return {row.id: row.row for row in rows}
+
+
+def without_event(connection: Connection) -> list[str]:
+    """Return the ids of memories, forgotten ones too, that came from no event."""
+    logged = select(event.c.id).where(event.c.memory_id == memory.c.id)
+    return list(connection.scalars(select(memory.c.id).where(~logged.exists())))
 
 
 def names_of(connection: Connection, rows: Iterable[int]) -> dict[int, tuple[str, str | None]]:
@@ -276,8 +293,12 @@ def context_of(connection: Connection, row: int, count: int) -> tuple[str, ...]:
 
 # built once, entity names included: every statement less is felt by an `add`, because encoding
 # leaves nothing of the last one in the processor's caches
-_entity_names = (
-    select(func.json_group_array(memory_entity.c.display))
+_links = (
+    select(
+        func.json_group_array(
+            func.json_array(*(item for item in memory_entity.c if item.name != "memory_row"))
+        )
+    )
     .where(memory_entity.c.memory_row == memory.c.row)
     .correlate(memory)
     .scalar_subquery()
@@ -285,9 +306,10 @@ _entity_names = (
 _memories = (
     select(
         memory,
-        namespace.c.path,
+        *(namespace.c.path, namespace.c.checksum.label("path_checksum")),
         source.c.name.label("source_name"),
-        _entity_names.label("entity_names"),
+        *(source.c.m0, source.c.r, source.c.checksum.label("source_checksum")),
+        _links.label("links"),
     )
     .join(namespace, namespace.c.id == memory.c.namespace_id)
     .outerjoin(source, source.c.id == memory.c.source_id)
@@ -295,6 +317,16 @@ _memories = (
 
 
 def _memory(row: Row[Any]) -> Memory:
+    """Return a memory, once it is sure that all of it is as it was written."""
+    check(memory, row)
+    if row.path_checksum != crc([row.path]):
+        raise damaged(f"namespace {row.path!r} of memory {row.id}")
+    checked_source(row)
+    links = json.loads(row.links)
+    for entity_id, role, display, checksum in links:
+        if checksum != crc([row.row, entity_id, role, display]):
+            raise damaged(f"entity {display!r} of memory {row.id}")
+
     def time(value: int | None) -> Any:
         return None if value is None else from_microseconds(value)
 
@@ -305,7 +337,7 @@ def _memory(row: Row[Any]) -> Memory:
         session=row.session,
         title=row.title,
         text=row.text,
-        metadata=_metadata(row),
+        metadata=json.loads(row.metadata),
         kind=row.kind,
         source=row.source_name,
         occurred_at=time(row.occurred_at),
@@ -321,15 +353,5 @@ def _memory(row: Row[Any]) -> Memory:
         beta=row.beta,
         uses=row.use_count,
         importance=row.importance,
-        entities=tuple(sorted(json.loads(row.entity_names))),
+        entities=tuple(sorted(display for _, _, display, _ in links)),
     )
-
-
-def _metadata(row: Row[Any]) -> Any:
-    try:
-        return json.loads(row.metadata)
-    except ValueError as error:
-        raise IndexDamaged(
-            f"The metadata of memory {row.id} is no JSON any more ({error}): the file was damaged. "
-            "Restore a backup, or write it anew: memstore update ID --metadata JSON"
-        ) from error

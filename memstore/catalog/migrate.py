@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy import Connection, text
 
 from memstore.catalog.engine import DATABASE, open_engine, writing
 from memstore.catalog.tables import SCHEMA_VERSION
-from memstore.errors import IndexDamaged, SchemaTooNew
+from memstore.errors import IndexDamaged, MemstoreError, SchemaTooNew, StoreUnwritable
+
+_COPY = f"{DATABASE}.schema-"
 
 
 def stored_version(connection: Connection) -> str | None:
@@ -55,32 +60,114 @@ def migrating(store: Path, *, lock_timeout: float) -> Iterator[Connection]:
     """Yield a connection fit for migrations: foreign keys off, all of them checked at the end.
 
     Alembic's batch mode recreates a table without its triggers, AUTOINCREMENT and highest number
-    given out. The number is restored, the loss of the others refused.
+    given out. The number is restored, the loss of the others refused. While it runs, a copy of the
+    database lies beside it; it stays if that fails.
 
     Raises:
-        IndexDamaged: a migration would lose something; nothing was changed.
+        IndexDamaged: a migration failed, or would lose something; nothing was changed.
+        StoreUnwritable: there is no space for the copy or the migration; nothing was changed.
     """
     engine = open_engine(store, lock_timeout=lock_timeout, foreign_keys=False)
+    copy = None
     try:
         with writing(engine, store) as connection:
+            version = stored_version(connection)
+            if version is not None and version < SCHEMA_VERSION:
+                copy = _copy(store, version)
             promises = _promises(connection)
             numbers = _numbers_given_out(connection)
             yield connection
-            lost = promises - _promises(connection)
-            if lost:
-                raise IndexDamaged(
-                    f"{store}: a migration would lose {', '.join(sorted(lost))}. Nothing was "
-                    "changed; please report it."
-                )
+            _check_kept(store, promises - _promises(connection))
             _restore_numbers(connection, numbers)
-            broken = connection.execute(text("PRAGMA foreign_key_check")).all()
-            if broken:
-                raise IndexDamaged(
-                    f"{store}: a migration would leave {len(broken)} rows without their parent, "
-                    f"the first in table {broken[0][0]}. Nothing was changed; please report it."
-                )
+            _check_parents(store, connection)
+        remove_copies(store)
+    except MemstoreError as error:
+        if copy is None:
+            raise
+        raise type(error)(f"{error} {_kept(copy)}") from error
+    except Exception as error:  # whatever a migration may raise
+        if copy is None:
+            raise
+        raise IndexDamaged(
+            f"{store} could not be brought from schema {version} to {SCHEMA_VERSION}: {error}. "
+            f"Nothing was changed; please report it. {_kept(copy)}"
+        ) from error
     finally:
         engine.dispose()
+
+
+def _check_kept(store: Path, lost: set[str]) -> None:
+    if lost:
+        raise IndexDamaged(
+            f"{store}: a migration would lose {', '.join(sorted(lost))}. Nothing was changed; "
+            "please report it."
+        )
+
+
+def _check_parents(store: Path, connection: Connection) -> None:
+    broken = connection.execute(text("PRAGMA foreign_key_check")).all()
+    if broken:
+        raise IndexDamaged(
+            f"{store}: a migration would leave {len(broken)} rows without their parent, the first "
+            f"in table {broken[0][0]}. Nothing was changed; please report it."
+        )
+
+
+def _kept(copy: Path) -> str:
+    return f"A copy of the database as it was is kept: {copy}"
+
+
+def _copy(store: Path, version: str) -> Path:
+    """Copy the database of an older schema, while it is locked, and return the copy's path."""
+    copy = store / f"{_COPY}{version}"
+    partial = copy.with_name(f"{copy.name}.partial")
+    try:
+        partial.unlink(missing_ok=True)
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        engine = open_engine(store, read_only=True)
+        try:
+            with (
+                closing(engine.raw_connection()) as raw,
+                closing(sqlite3.connect(partial)) as target,
+            ):
+                driver = raw.driver_connection
+                assert driver is not None
+                driver.backup(target)
+        finally:
+            engine.dispose()
+        _sync(partial)
+        partial.rename(copy)
+        _sync(store)
+    except (OSError, sqlite3.Error) as error:
+        partial.unlink(missing_ok=True)
+        raise StoreUnwritable(
+            f"{store} has the older schema {version}, and before it is brought up to date its "
+            f"database is copied, which failed: {error}. Nothing was changed. Free as much space "
+            "as the database takes, twice, and open it again."
+        ) from error
+    return copy
+
+
+def _sync(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def remove_copies(store: Path) -> None:
+    """Remove copies from before migrations, of a store of the present schema: a kill may have left
+    one, which holds what was purged since.
+    """
+    try:
+        for copy in store.glob(f"{_COPY}*"):
+            copy.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreUnwritable(
+            f"A copy of the database from before an upgrade cannot be removed from {store}: "
+            f"{error.strerror}. Remove {_COPY}* there."
+        ) from error
 
 
 def _promises(connection: Connection) -> set[str]:

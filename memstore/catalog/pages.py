@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, literal, select
 
+from memstore.catalog.checksums import check
 from memstore.catalog.log import CONFIRM, CONTRADICT, REINFORCE
 from memstore.catalog.sql import among
 from memstore.catalog.tables import event, page, source
@@ -83,6 +84,7 @@ def pages_of(connection: Connection, profile: str) -> list[PageRow]:
     )
     found = []
     for row in rows:
+        check(page, row)
         if not row.profile.endswith("+weights"):
             content = json.loads(row.hits)
             hits, currency = content["hits"], content["currency"]

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 
+from memstore.catalog.checksums import check
 from memstore.catalog.log import erase_setting, read_setting, write_setting
 from memstore.catalog.memories import MemoryRow
 from memstore.catalog.sql import among, inserted
@@ -48,14 +49,20 @@ class NewSegment:
 def current_codec(connection: Connection) -> FolderRow | None:
     """Return the codec of all segments, None where nothing was ever sealed."""
     row = connection.execute(select(codec).order_by(codec.c.id.desc()).limit(1)).one_or_none()
-    return None if row is None else FolderRow(row.id, row.name, json.loads(row.manifest))
+    if row is None:
+        return None
+    check(codec, row)
+    return FolderRow(row.id, row.name, json.loads(row.manifest))
 
 
 def current_segments(connection: Connection) -> list[SegmentRow]:
     """Return the segments, in the order they were named."""
+    rows = connection.execute(select(segment).order_by(segment.c.id)).all()
+    for row in rows:
+        check(segment, row)
     return [
         SegmentRow(row.id, row.name, json.loads(row.manifest), row.passages, row.tokens)
-        for row in connection.execute(select(segment).order_by(segment.c.id))
+        for row in rows
     ]
 
 

@@ -1,7 +1,8 @@
 """The tables of `memstore.db`. Times are int64 UTC microseconds; JSON is text.
 
 `row` is a memory's private position, `id` its public name. What is only a cache of the event log
-or of other rows says so. `migrations/` creates these tables; a test compares the two.
+or of other rows says so. `migrations/` creates these tables; a test compares the two. A checksum
+covers what neither other rows nor files nor a unique index confirm.
 """
 
 from sqlalchemy import (
@@ -18,7 +19,9 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = "0003"
+from memstore.catalog.checksums import checksum_of
+
+SCHEMA_VERSION = "0004"
 
 metadata = MetaData(
     # unnamed constraints cannot be changed by a later migration
@@ -36,6 +39,7 @@ setting = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),  # JSON
+    checksum_of("name", "value"),
 )
 
 namespace = Table(
@@ -43,6 +47,7 @@ namespace = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("path", Text, nullable=False, unique=True),
+    checksum_of("path"),
 )
 
 source = Table(
@@ -52,6 +57,7 @@ source = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("m0", Float, nullable=False, server_default="0.5"),  # reliability as a prior
     Column("r", Float, nullable=False, server_default="1.0"),  # weight of its votes
+    checksum_of("name", "m0", "r"),
 )
 
 memory = Table(
@@ -92,6 +98,16 @@ memory = Table(
     Column("importance", Float, nullable=False, server_default="0.0"),
     # whether the writer named the entities, be it none: then a new text is not extracted from
     Column("entities_given", Boolean, nullable=False, server_default="0"),
+    checksum_of(
+        *("id", "namespace_id", "key", "session", "title", "text", "content_hash", "metadata"),
+        *("kind", "source_id", "recorded_at", "occurred_at", "t_ref", "t_end", "t_precision"),
+        *("observed_at", "valid_from", "valid_to", "expired_at", "forgotten_at", "superseded_by"),
+        *("half_life_s", "prior", "importance", "entities_given"),
+    ),
+    # of its own: feedback changes these in many memories at once, and need not read their texts
+    checksum_of(
+        *("id", "alpha", "beta", "use_count", "first_use_at", "use_ring"), column="use_checksum"
+    ),
     Index(None, "namespace_id", "key"),
     Index(None, "namespace_id", "session"),
     Index(None, "namespace_id", "content_hash"),
@@ -106,7 +122,9 @@ passage = Table(
     Column("ordinal", Integer, nullable=False),
     Column("start", Integer, nullable=False),  # characters of memory.text
     Column("end", Integer, nullable=False),
-    Column("segment_id", ForeignKey("segment.id")),  # NULL: in the hot tier
+    # NULL: in the hot tier, where its vectors are; else its segment names it
+    Column("segment_id", ForeignKey("segment.id")),
+    checksum_of("memory_row", "ordinal", "start", "end"),
     UniqueConstraint("memory_row", "ordinal"),
     sqlite_autoincrement=True,
 )
@@ -128,6 +146,7 @@ codec = Table(
     Column("name", Text, nullable=False, unique=True),  # folder under index/
     Column("manifest", Text, nullable=False),  # JSON: file name -> SHA-256 and size
     Column("created_at", Integer, nullable=False),
+    checksum_of("name", "manifest", "created_at"),
 )
 
 segment = Table(
@@ -140,6 +159,7 @@ segment = Table(
     Column("tokens", Integer, nullable=False),
     Column("manifest", Text, nullable=False),
     Column("created_at", Integer, nullable=False),
+    checksum_of("name", "passages", "tokens", "manifest", "created_at"),
 )
 
 tombstone = Table(  # sealed passages that were deleted, until their segment is rewritten
@@ -155,6 +175,7 @@ entity = Table(
     Column("id", Integer, primary_key=True),
     Column("canon", Text, nullable=False, unique=True),
     Column("label", Text),
+    checksum_of("canon", "label"),
 )
 
 entity_alias = Table(  # of a namespace and all below it
@@ -163,6 +184,7 @@ entity_alias = Table(  # of a namespace and all below it
     Column("namespace_id", ForeignKey("namespace.id"), primary_key=True),
     Column("alias", Text, primary_key=True),  # canonical form
     Column("canon", Text, nullable=False),  # of the entity it stands for
+    checksum_of("namespace_id", "alias", "canon"),
 )
 
 memory_entity = Table(
@@ -173,6 +195,7 @@ memory_entity = Table(
     Column("role", Text, nullable=False),  # speaker, given or extracted
     # as this memory spells it: a spelling of another namespace must not show here
     Column("display", Text, nullable=False),
+    checksum_of("memory_row", "entity_id", "role", "display"),
     Index(None, "entity_id", "memory_row"),
 )
 
@@ -183,6 +206,7 @@ entity_count = Table(  # live memories per namespace: a cache of memory_entity
     Column("entity_id", ForeignKey("entity.id"), primary_key=True),
     Column("memories", Integer, nullable=False),
     Column("display", Text, nullable=False),  # as the namespace's first memory of it spells it
+    checksum_of("namespace_id", "entity_id", "display"),  # `memories` can be counted
     Index(None, "entity_id"),
 )
 
@@ -198,6 +222,9 @@ event = Table(  # append-only: triggers refuse UPDATE
     Column("recorded_at", Integer, nullable=False),
     Column("payload", Text, nullable=False, server_default="{}"),  # JSON object
     Column("idem_key", Text, unique=True),
+    checksum_of(
+        *("memory_id", "verb", "source_id", "session", "at", "recorded_at", "payload", "idem_key")
+    ),
     sqlite_autoincrement=True,
 )
 
@@ -209,6 +236,7 @@ calibration = Table(  # how a scorer's scores become log-odds in this store
     Column("parameters", Text, nullable=False),  # JSON
     Column("evidence", Text, nullable=False),  # JSON: what it was fitted on, and how well it fits
     Column("fitted_at", Integer, nullable=False),
+    checksum_of("scorer", "kind", "parameters", "evidence", "fitted_at"),
 )
 
 weights = Table(  # learned weights of profiles; which of them count is a setting
@@ -220,6 +248,8 @@ weights = Table(  # learned weights of profiles; which of them count is a settin
     Column("parent", ForeignKey("weights.version")),  # NULL: the shipped profile
     Column("evidence", Text, nullable=False),  # JSON
     Column("created_at", Integer, nullable=False),
+    checksum_of("profile", "weights", "parent", "evidence", "created_at"),
+    Index(None, "profile"),
     sqlite_autoincrement=True,
 )
 
@@ -232,4 +262,5 @@ page = Table(  # what a query showed, if pages are logged: what weights are lear
     Column("at", Integer, nullable=False),
     Column("profile", Text, nullable=False),
     Column("hits", Text, nullable=False),  # JSON: ids with their ranks and what was found of them
+    checksum_of("id", "query_hash", "session", "at", "profile", "hits"),
 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, func, insert, select
 
+from memstore.catalog.checksums import check
 from memstore.catalog.sql import among, inserted
 from memstore.catalog.tables import hot_vector, memory, passage, tombstone
 
@@ -46,23 +47,19 @@ class HotPassage:
     scales: bytes
     checksum: int
 
-    def wrong_size(self, dim: int) -> str | None:
-        """Return what is wrong with the size of its vectors, None if nothing is."""
-        if len(self.codes) == self.tokens * dim and len(self.scales) == self.tokens * 4:
-            return None
-        return (
-            f"The vectors of passage {self.passage_id} do not have the {self.tokens} x {dim} bytes "
-            "their row says. Re-encode it: memstore verify --repair"
-        )
-
     def wrong(self, dim: int) -> str | None:
         """Return what is wrong with its vectors, looking at each byte; None if nothing is."""
-        if self.wrong_size(dim) or checksum(self.codes, self.scales) == self.checksum:
-            return self.wrong_size(dim)
-        return (
-            f"The vectors of passage {self.passage_id} do not match their checksum. Re-encode it: "
-            "memstore verify --repair"
-        )
+        if len(self.codes) != self.tokens * dim or len(self.scales) != self.tokens * 4:
+            return (
+                f"The vectors of passage {self.passage_id} do not have the {self.tokens} x {dim} "
+                "bytes their row says. Re-encode it: memstore verify --repair"
+            )
+        if checksum(self.codes, self.scales) != self.checksum:
+            return (
+                f"The vectors of passage {self.passage_id} do not match their checksum. Re-encode "
+                "it: memstore verify --repair"
+            )
+        return None
 
 
 def insert_passages(
@@ -146,9 +143,9 @@ def hot_bytes(connection: Connection, passage_ids: Sequence[int]) -> dict[int, t
 
 def spans(connection: Connection, passage_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
     """Return the character span of each passage id."""
-    rows = connection.execute(
-        select(passage.c.id, passage.c.start, passage.c.end).where(among(passage.c.id, passage_ids))
-    )
+    rows = connection.execute(select(passage).where(among(passage.c.id, passage_ids))).all()
+    for row in rows:
+        check(passage, row)
     return {row.id: (row.start, row.end) for row in rows}
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar, cast
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select, text
+from sqlalchemy.exc import DatabaseError
 
 from memstore.catalog import links, log, memories, segments, vectors
-from memstore.catalog.engine import reading, writing
+from memstore.catalog.damage import CHECKED, any_bytes
+from memstore.catalog.engine import SENSELESS, named_errors, reading, rewrite, writing
 from memstore.catalog.sql import among
 from memstore.catalog.tables import (
     entity_count,
@@ -27,12 +30,18 @@ from memstore.store.columns import name_copy
 from memstore.store.counters import differing, recount
 from memstore.store.encoding import Written, encode
 from memstore.store.index_files import INDEX, remove_unnamed
+from memstore.store.mending_rows import Key, Outcome, Rows, described, mend_rows, wrong_rows
 from memstore.store.opening import OpenStore
 from memstore.types import Finding, VerifyReport
 
 # tables whose rows are worth nothing without their parents
 _DERIVED = ("passage", "hot_vector", "memory_entity", "entity_count", "tombstone")
 _BATCH = 256  # memories encoded at once
+_RESTORE = (
+    "this cannot be repaired from what is there: restore a backup; without one, SQLite's own "
+    "`.recover` may still save rows"
+)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +53,28 @@ class _Orphan:
 
 @dataclass(frozen=True, slots=True)
 class _Wrong:
-    """What disagrees: rows without parents; memory row → what is wrong with its passages;
+    """What disagrees: what SQLite says of the file, and what could not be read; rows that are not
+    as they were written; rows without parents; memory row → what is wrong with its passages;
     segment → what is wrong with its files; what is wrong with the copy of the columns; namespace
     and entity → what is wrong with their count; memory row → which of its counters of feedback are
-    not as the event log has them.
+    not as the event log has them; memories without an event.
     """
 
+    file: list[str]
+    rows: Rows
     orphans: list[_Orphan]
     passages: dict[int, str]
     segments: dict[int, str]
     copy: str | None
     counts: dict[tuple[int, int], str]
     counters: dict[int, str]
+    silent: list[str]
 
     def findings(self) -> dict[tuple[str, object], str]:
         """Return code and place → what is wrong there."""
         return {
+            **{("sqlite", message): message for message in self.file},
+            **{("checksum", key): described(row) for key, row in self.rows.items()},
             **{
                 ("foreign_key", item): f"row {item.row} of {item.table} lost its parent in "
                 f"{item.parent}"
@@ -70,61 +85,106 @@ class _Wrong:
             **({} if self.copy is None else {("columns", None): self.copy}),
             **{("entity_count", place): message for place, message in self.counts.items()},
             **{("feedback", row): message for row, message in self.counters.items()},
+            **{("event", id_): f"memory {id_} has no event" for id_ in self.silent},
         }
 
 
 def verify(opened: OpenStore, *, repair: bool, now: int) -> VerifyReport:
     """Check the database, and with `repair` rebuild what is derived from what is true.
 
-    Rebuilt are passages with their vectors (from the texts), sealed ones as hot, entity counts
-    (from the links), and trust and use (from the events); passages, vectors and links of something
-    that is not there any more are removed.
+    Rows are mended where a flipped bit can be found, else dropped, and memories forgotten. Rebuilt
+    are passages with their vectors (from the texts), sealed ones as hot, entity counts (from the
+    links), and trust and use (from the events); passages, vectors and links of something that is
+    not there any more are removed.
     """
     if repair:
         opened.check_writable()
-    findings: list[Finding] = []
+    told: dict[Key, Outcome] = {}
+    unfinished: list[Finding] = []
     with index_at_rest(opened):
         try:
             with reading(opened.engine, opened.path) as connection:
-                findings += _sqlite(connection)
                 wrong = _compare(connection, opened)
-                named = _names(connection)
-                findings += _events(connection)
+                named = {} if wrong.rows else _names(connection)
                 checked = {
                     "memories": connection.scalar(select(func.count()).where(memories.live)) or 0,
                     "passages": connection.scalar(select(func.count()).select_from(passage)) or 0,
                     "segments": connection.scalar(select(func.count()).select_from(segment)) or 0,
                     "events": connection.scalar(select(func.count()).select_from(event)) or 0,
                 }
-        except IndexDamaged as error:  # too damaged to be read: say so, and what was found before
-            findings.append(Finding(code="sqlite", message=str(error)))
-            return VerifyReport(findings=tuple(findings), checked={})
-        if opened.read_only:
+        except IndexDamaged as error:  # too damaged to be read
+            return VerifyReport(findings=(Finding(code="sqlite", message=str(error)),), checked={})
+        if opened.read_only and not wrong.rows:
             wrong = _still_wrong(opened, wrong, named)
-        left = _repair(opened, wrong, now) if repair else wrong
+        left = wrong
+        if repair and wrong.findings():
+            try:
+                left = _repair(opened, wrong, told, now)
+            except IndexDamaged as error:  # too damaged to be written
+                unfinished.append(Finding(code="sqlite", message=str(error)))
+                left = _compared(opened)
     before, after = wrong.findings(), left.findings()
-    findings += [
-        Finding(code=code, message=message, repaired=(code, place) not in after)
+    findings = [
+        _finding(code, place, message, told, gone=(code, place) not in after)
         for (code, place), message in before.items()
     ]
+    if repair and left.file:
+        findings.append(Finding(code="sqlite", message=_RESTORE))
     findings += [  # what the repair brought to light
         Finding(code=code, message=message)
         for (code, place), message in after.items()
         if (code, place) not in before
     ]
-    return VerifyReport(findings=tuple(findings), checked=checked)
+    return VerifyReport(findings=(*findings, *unfinished), checked=checked)
+
+
+def _finding(
+    code: str, place: object, message: str, told: Mapping[Key, Outcome], *, gone: bool
+) -> Finding:
+    outcome = told.get(cast(Key, place)) if code == "checksum" else None
+    if outcome is None:
+        return Finding(code=code, message=message, repaired=gone)
+    return Finding(
+        code=code, message=f"{message}: {outcome.message}", repaired=gone and outcome.saved
+    )
 
 
 def _compare(connection: Connection, opened: OpenStore) -> _Wrong:
-    dim = opened.identity.dim
-    return _Wrong(
-        _orphans(connection),
-        _broken_passages(connection, dim),
-        broken_segments(connection, opened.path / INDEX, dim),
-        broken_copy(connection, opened.path / INDEX),
-        _wrong_counts(connection),
-        _wrong_counters(connection),
-    )
+    dim, index = opened.identity.dim, opened.path / INDEX
+    file = _sqlite(connection)
+    rows: Rows = {}
+    for table in CHECKED:
+        try:
+            with named_errors(opened.path):
+                rows |= wrong_rows(connection, table)
+        except IndexDamaged as error:
+            file.append(f"table {table.name} cannot be read: {error}")
+
+    def tried(look: Callable[[], T], nothing: T) -> T:
+        """Look at more, unless what is wrong already is in the way."""
+        try:
+            with named_errors(opened.path):
+                return look()
+        except IndexDamaged as error:
+            if not rows and not file:
+                file.append(str(error))
+        except SENSELESS:
+            if not rows and not file:
+                raise
+        return nothing
+
+    with any_bytes(connection):
+        return _Wrong(
+            file,
+            rows,
+            tried(lambda: _orphans(connection), []),
+            tried(lambda: _broken_passages(connection, dim), {}),
+            tried(lambda: broken_segments(connection, index, dim), {}),
+            tried(lambda: broken_copy(connection, index), None),
+            tried(lambda: _wrong_counts(connection), {}),
+            tried(lambda: _wrong_counters(connection), {}),
+            tried(lambda: memories.without_event(connection), []),
+        )
 
 
 def _names(connection: Connection) -> dict[int | None, str]:
@@ -153,11 +213,18 @@ def _still_wrong(opened: OpenStore, wrong: _Wrong, named: dict[int | None, str])
     )
 
 
-def _repair(opened: OpenStore, wrong: _Wrong, now: int) -> _Wrong:
-    """Repair what can be, and return what is wrong after it. For whoever holds the index."""
-    if not wrong.findings():
-        return wrong
+def _repair(opened: OpenStore, wrong: _Wrong, told: dict[Key, Outcome], now: int) -> _Wrong:
+    """Repair what can be, and return what is wrong after it. For whoever holds the index.
+
+    Args:
+        told: gets what became of the rows that were not as they were written.
+    """
     index = opened.path / INDEX
+    if wrong.rows or wrong.file:
+        told |= mend_rows(opened, wrong.rows, reindex=bool(wrong.file), now=now)
+        wrong = _compared(opened)  # what these hid
+    if wrong.file:  # free pages, perhaps, that are none
+        rewrite(opened.engine, opened.path)
     if wrong.orphans:
         with writing(opened.engine, opened.path) as connection:
             _remove(connection, wrong.orphans)
@@ -182,16 +249,21 @@ def _repair(opened: OpenStore, wrong: _Wrong, now: int) -> _Wrong:
     if wrong.counters:
         with writing(opened.engine, opened.path) as connection:
             recount(connection)
+    return _compared(opened)
+
+
+def _compared(opened: OpenStore) -> _Wrong:
     with reading(opened.engine, opened.path) as connection:
         return _compare(connection, opened)
 
 
-def _sqlite(connection: Connection) -> list[Finding]:
-    return [
-        Finding(code="sqlite", message=str(row[0]))
-        for row in connection.execute(text("PRAGMA integrity_check"))
-        if row[0] != "ok"
-    ]
+def _sqlite(connection: Connection) -> list[str]:
+    """Return what SQLite finds wrong with the file."""
+    try:
+        found = connection.execute(text("PRAGMA integrity_check")).scalars().all()
+    except DatabaseError as error:  # it checks what it can read
+        return [str(error.orig)]
+    return [str(message) for message in found if message != "ok"]
 
 
 def _orphans(connection: Connection) -> list[_Orphan]:
@@ -229,7 +301,10 @@ def _broken_passages(connection: Connection, dim: int) -> dict[int, str]:
         )
     }
     rows = connection.execute(
-        select(passage, hot_vector)
+        select(
+            *(passage.c[name] for name in ("memory_row", "ordinal", "start", "end", "segment_id")),
+            hot_vector,
+        )
         .outerjoin(hot_vector, hot_vector.c.passage_id == passage.c.id)
         .order_by(passage.c.memory_row, passage.c.ordinal)
     )
@@ -302,16 +377,6 @@ def _wrong_counters(connection: Connection) -> dict[int, str]:
         )
         for cached, right in differing(connection)
     }
-
-
-def _events(connection: Connection) -> list[Finding]:
-    """Every memory came from an event."""
-    silent = connection.scalars(
-        select(memory.c.id).where(
-            ~select(event.c.id).where(event.c.memory_id == memory.c.id).exists()
-        )
-    )
-    return [Finding(code="event", message=f"memory {id_} has no event") for id_ in silent]
 
 
 def _reencode(opened: OpenStore, rows: Sequence[int], now: int) -> None:

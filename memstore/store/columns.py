@@ -7,7 +7,7 @@ is mapped into memory, and what the event log names since then is read from the 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,24 @@ def _page(rows: Sequence[Any]) -> tuple[NDArray[np.int64], NDArray[np.bytes_]]:
     """Return the values of some rows, (columns, rows), and their ids."""
     values = np.array([tuple(row)[:-1] for row in rows], dtype=np.int64).reshape(-1, len(NAMES))
     return values.T, np.array([id_key(row.id) for row in rows], dtype=_ID)
+
+
+def differs(columns: Mapping[str, NDArray[np.int64]], position: int, row: Any) -> str | None:
+    """Return in what a memory's row is not as the columns have it at a position, None if in
+    nothing. They decided that it may be found.
+    """
+    if row.forgotten_at is not None:
+        return "forgotten_at"
+    begins = next(at for at in (row.valid_from, row.occurred_at, row.recorded_at) if at is not None)
+    true = {
+        "row": row.row,
+        "namespace_id": row.namespace_id,
+        "start": ALWAYS if row.valid_from is None and row.t_precision == "unknown" else begins,
+        "valid_to": NEVER if row.valid_to is None else row.valid_to,
+        "recorded_at": row.recorded_at,
+        "expired_at": NEVER if row.expired_at is None else row.expired_at,
+    }
+    return next((name for name in NAMES if columns[name][position] != true[name]), None)
 
 
 def read_nothing() -> Columns:

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from memstore.catalog import aliases, feedback, links, log, memories
+from memstore.catalog.checksums import check
 from memstore.catalog.engine import reading
 from memstore.catalog.tables import SCHEMA_VERSION, memory, source
 from memstore.errors import BadInput, StoreUnwritable
@@ -117,6 +118,7 @@ def _exported(connection: Connection) -> Iterator[dict[str, Any]]:
     }
     rows = connection.execute(select(memory).where(memories.live).order_by(memory.c.row))
     for row in rows:
+        check(memory, row)
         times = {
             name: None if (value := getattr(row, name)) is None else iso(from_microseconds(value))
             for name in TIMES

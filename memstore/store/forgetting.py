@@ -12,6 +12,7 @@ from memstore.catalog import feedback, links, log, memories, vectors
 from memstore.catalog.aliases import drop_unused_aliases
 from memstore.catalog.engine import reading, rewrite, writing
 from memstore.catalog.filters import compile_filter
+from memstore.catalog.migrate import remove_copies
 from memstore.catalog.pages import erase_pages
 from memstore.catalog.sql import among
 from memstore.catalog.tables import (
@@ -100,6 +101,7 @@ def forget(
     )
     if not report.purged:
         return report
+    remove_copies(opened.path)
     segments, centroids = erase_deleted(opened, now=now)
     _rewrite(opened)  # outside the transaction: VACUUM begins its own
     return dataclasses.replace(

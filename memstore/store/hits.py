@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from memstore.catalog import feedback, memories, vectors
+from memstore.catalog import feedback, log, memories, vectors
 from memstore.encoders import Encoder, QueryVectors
+from memstore.errors import IndexDamaged
 from memstore.scoring.calibration import probability
 from memstore.store.cognitive_pass import Assessed, rows_of
+from memstore.store.columns import differs
 from memstore.store.feedback import CHAIN_DEPTH
 from memstore.store.requests import Request
 from memstore.store.snapshot import SnapshotView
@@ -113,7 +115,7 @@ class HitMaker:
         rows = [int(self._view.columns["row"][place.position]) for place in places]
         passage_ids = [_passage_id(place) for place in places]
         self._view.sealed.check(np.array(passage_ids, dtype=np.int64))
-        loaded = memories.load_rows(self._connection, rows)
+        loaded = self._load([place.position for place in places], rows)
         spans = vectors.spans(self._connection, passage_ids)
         budget = self._request.max_tokens
         hits: list[Hit] = []
@@ -128,6 +130,26 @@ class HitMaker:
             if place.below is not None:
                 self.flags.append("not_reranked")
         return tuple(hits)
+
+    def _load(self, positions: Sequence[int], rows: Sequence[int]) -> dict[int, Memory]:
+        """Return row → memory of what was found at some positions.
+
+        Raises:
+            IndexDamaged: a row is not as it was written, or not as the columns have it that said it
+                may be found: it may belong to others, or be retracted.
+        """
+        loaded = memories.load_with_columns(self._connection, rows)
+        for position, row in zip(positions, rows, strict=True):
+            item, stored = loaded.get(row, (None, None))
+            wrong = None if item is None else differs(self._view.columns, position, stored)
+            # a snapshot that another thread has refreshed since may know more than this transaction
+            if wrong and log.last_event(self._connection) == self._view.version:
+                raise IndexDamaged(
+                    f"The {wrong} of memory {stored.id} is another one in the copy of the columns "
+                    "than in the database. Look, and make the copy anew:\n"
+                    "    memstore verify --repair"
+                )
+        return {row: item for row, (item, _) in loaded.items()}
 
     def _places(self, lists: Sequence[Assessed]) -> list[_Place]:
         places: list[_Place] = []
@@ -194,7 +216,7 @@ class HitMaker:
         bar = hits[-1].score if len(hits) == self._request.limit else -np.inf
         least = -np.inf if self._request.min_score is None else self._request.min_score
         rows = rows_of(self._view, removed.judged.ranked)
-        loaded = memories.load_rows(self._connection, rows)
+        loaded = self._load(removed.judged.ranked.positions.tolist(), rows)
         return tuple(
             self._suppressed(item, float(scores[place]), str(removed.statuses[place]))
             for place in np.argsort(-scores, kind="stable")

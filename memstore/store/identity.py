@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from memstore.catalog import log
+from memstore.catalog.damage import damaged_rows, mend
+from memstore.catalog.engine import reading, writing
+from memstore.catalog.tables import setting
 from memstore.encoders import EncoderIdentity
 from memstore.errors import EncoderMismatch
 
@@ -18,6 +22,20 @@ def read_identity(connection: Connection) -> EncoderIdentity | None:
     """Return the identity of the encoder that made the stored vectors; None before creation."""
     stored = log.read_setting(connection, _SETTING)
     return None if stored is None else EncoderIdentity(**stored)
+
+
+def mend_identity(engine: Engine, store: Path) -> bool:
+    """Turn a flipped bit of the stored identity back; False if it is not just one."""
+    with reading(engine, store) as connection:
+        found = damaged_rows(connection, setting)
+    row = next((row for row in found if row.value("name") == _SETTING), None)
+    mended = None if row is None else mend(row)
+    if row is None or mended is None:
+        return False
+    value = mended.value if mended.column == "value" else row.value("value")
+    with writing(engine, store) as connection:
+        log.write_setting(connection, _SETTING, json.loads(value))
+    return True
 
 
 def write_identity(connection: Connection, identity: EncoderIdentity) -> None:
@@ -42,11 +60,8 @@ def check_identity(store: Path, stored: EncoderIdentity, asked: EncoderIdentity)
 
 def check_current(connection: Connection, store: Path, used: EncoderIdentity) -> None:
     """Refuse to mix vectors with those of another encoder that re-encoded the store meanwhile."""
-    # one value and not the whole identity: every write asks
-    if log.read_setting_part(connection, _SETTING, "$.fingerprint") == used.fingerprint:
-        return
     stored = read_identity(connection)
-    if stored is not None:
+    if stored is not None and stored.fingerprint != used.fingerprint:
         raise EncoderMismatch(
             f"{store} was re-encoded with {stored.name!r} while it was open here with "
             f"{used.name!r}. Open the store again and repeat the call."

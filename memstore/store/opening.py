@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 
 from memstore.catalog import log
 from memstore.catalog.engine import DATABASE, open_engine, reading, writing
-from memstore.catalog.migrate import bring_up_to_date, stored_version, too_new
+from memstore.catalog.migrate import bring_up_to_date, remove_copies, stored_version, too_new
 from memstore.catalog.tables import SCHEMA_VERSION
 from memstore.encoders import Encoder, EncoderIdentity, open_encoder
 from memstore.entities import EntityExtractor, open_extractor
@@ -33,6 +33,7 @@ from memstore.settings import DEFAULT_ENCODER, Settings
 from memstore.store.identity import (
     check_current,
     check_identity,
+    mend_identity,
     mismatch,
     read_identity,
     write_identity,
@@ -276,9 +277,8 @@ def _identity(
         version = stored_version(connection)
         if version is not None and version > SCHEMA_VERSION:
             raise too_new(store, version)  # before a table is read that it may not have any more
-        identity = None if version is None else read_identity(connection)
-    if identity is None and read_only:
-        raise IndexDamaged(f"{store} was never finished. Open it once without read_only=True.")
+    if version is None and read_only:
+        raise _unfinished(store)
     if version != SCHEMA_VERSION:
         if read_only:
             raise StoreUnwritable(
@@ -286,6 +286,11 @@ def _identity(
                 "Open it once without read_only=True."
             )
         bring_up_to_date(store, lock_timeout=settings.lock_timeout)
+    elif not read_only:
+        remove_copies(store)
+    identity = _stored_identity(engine, store, read_only)
+    if identity is None and read_only:
+        raise _unfinished(store)
     if identity is None:  # new, or its creation was interrupted
         if encoder is None or isinstance(encoder, str):
             encoder = open_encoder(encoder or DEFAULT_ENCODER, device=device)
@@ -297,6 +302,26 @@ def _identity(
                 log.append_event(connection, log.STORE, "create", now=now)
                 return encoder.identity
     return identity
+
+
+def _unfinished(store: Path) -> IndexDamaged:
+    return IndexDamaged(f"{store} was never finished. Open it once without read_only=True.")
+
+
+def _stored_identity(engine: Engine, store: Path, read_only: bool) -> EncoderIdentity | None:
+    """Return whose vectors the store holds; a flipped bit of it is mended here, since without it
+    nothing can be opened.
+    """
+    try:
+        with reading(engine, store) as connection:
+            return read_identity(connection)
+    except IndexDamaged as error:
+        if read_only or not mend_identity(engine, store):
+            raise IndexDamaged(
+                f"{store}: {error}\nIf that cannot open it either, restore a backup."
+            ) from error
+    with reading(engine, store) as connection:
+        return read_identity(connection)
 
 
 def _under_another_name(store: Path, identity: EncoderIdentity, name: str, device: str) -> Encoder:

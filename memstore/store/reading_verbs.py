@@ -13,7 +13,7 @@ from memstore.catalog.filters import compile_filter
 from memstore.catalog.sql import among
 from memstore.catalog.tables import memory
 from memstore.entities import canonical
-from memstore.errors import BadInput, MemoryNotFound
+from memstore.errors import BadInput, IndexDamaged, MemoryNotFound
 from memstore.rerank import Reranker
 from memstore.settings import DEFAULT_LIMIT, DEFAULT_NAMESPACE, DEFAULT_PROFILE, MAX_LIMIT
 from memstore.store import (
@@ -264,7 +264,9 @@ class ReadingVerbs(OpenedVerbs):
             found = [] if space is None else memories.versions(connection, space, key)
             if not found:
                 raise MemoryNotFound(f"Namespace {namespace!r} has no memory with key {key!r}.")
-            return memories.load_rows(connection, [found[-1].row])[found[-1].row]
+            item = memories.load_rows(connection, [found[-1].row])[found[-1].row]
+            _check_found(item, inside=(item.namespace, item.key) == (namespace, key))
+            return item
 
     def list(
         self,
@@ -285,8 +287,12 @@ class ReadingVerbs(OpenedVerbs):
         condition = compile_filter(where, canonical=canonical)
         path = drafts.check_namespace(namespace, allow_all=True)
         with reading(opened.engine, opened.path) as connection:
-            scope = among(memory.c.namespace_id, memories.namespaces_under(connection, path))
+            paths = memories.namespaces_under(connection, path)
+            scope = among(memory.c.namespace_id, paths)
             found = memories.load_page(connection, and_(scope, condition), after, limit + 1)
+            known = set(paths.values())
+            for _, item in found:
+                _check_found(item, inside=item.namespace in known)
         page = found[:limit]
         return Page(
             memories=tuple(item for _, item in page),
@@ -305,6 +311,15 @@ class ReadingVerbs(OpenedVerbs):
         if not events or id == log.STORE:
             raise MemoryNotFound(f"The store never held a memory {id!r}.")
         return events
+
+
+def _check_found(item: Memory, *, inside: bool) -> None:
+    """Refuse a memory that an index of the database found where its row does not belong."""
+    if not inside:
+        raise IndexDamaged(
+            f"An index of the database names memory {item.id} of namespace {item.namespace!r} in "
+            "the wrong place. Look, and make the index anew:\n    memstore verify --repair"
+        )
 
 
 def _cursor(cursor: str | None) -> int:

@@ -73,13 +73,14 @@ class Allowed:
 @dataclass(frozen=True, slots=True, eq=False)
 class SnapshotView:
     """One moment of the store. Each of the `columns` is (memories,), `live` says which of them
-    still count; owners in both tiers are positions in the columns.
+    still count; owners in both tiers are positions in the columns; `version` is the last event.
     """
 
     columns: Mapping[str, NDArray[np.int64]]
     live: Mask
     hot: HotView
     sealed: SealedView
+    version: int | None = None
     _spaces: dict[tuple[int, ...], Space] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -194,7 +195,8 @@ class Snapshot:
 
     def _publish(self) -> None:
         columns = {name: values[: self._count] for name, values in self._columns.items()}
-        self._view = SnapshotView(columns, self._live, self._hot.view(), self._sealed)
+        view = SnapshotView(columns, self._live, self._hot.view(), self._sealed, self._version)
+        self._view = view
 
     def refresh(self, connection: Connection) -> SnapshotView:
         """Return the state that the connection's read transaction sees.
@@ -314,7 +316,7 @@ class Snapshot:
         if not passages:
             return
         of_memory = np.array([item.memory_row for item in passages], dtype=np.int64)
-        wrong = next(filter(None, (item.wrong_size(self._dim) for item in passages)), None)
+        wrong = next(filter(None, (item.wrong(self._dim) for item in passages)), None)
         if wrong is not None:
             raise IndexDamaged(wrong)
         codes = b"".join(item.codes for item in passages)

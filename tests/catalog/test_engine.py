@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from memstore import MemoryStore
 from memstore.catalog.engine import DATABASE, open_engine, reading, writing
+from memstore.catalog.log import append_event
 from memstore.errors import IndexDamaged, StoreLocked, StoreUnwritable
 
 PROJECT = Path(__file__).parents[2]
@@ -124,8 +125,7 @@ def test_commits_are_durable_and_freed_bytes_are_zeroed(engine, folder):
 
 def test_the_event_log_refuses_to_be_changed(engine, folder):
     with writing(engine, folder) as connection:
-        values = "(memory_id, verb, at, recorded_at) VALUES ('m', 'add', 1, 1)"
-        connection.execute(text(f"INSERT INTO event {values}"))
+        append_event(connection, "m", "add", now=1)
     for change in ("UPDATE event SET verb = 'x'", "UPDATE event SET at = at"):
         with (
             pytest.raises(Exception, match="append-only"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 import sqlite3
@@ -19,6 +20,8 @@ from sqlalchemy import text
 
 from memstore import MemoryStore, StoreUnwritable
 from memstore.catalog import migrate
+from memstore.catalog.checksums import checksums_of
+from memstore.catalog.damage import CHECKED, damaged_rows
 from memstore.catalog.engine import DATABASE, open_engine, reading, writing
 from memstore.catalog.migrate import bring_up_to_date, migrating, migrations_folder
 from memstore.catalog.tables import SCHEMA_VERSION, metadata
@@ -75,7 +78,15 @@ def upgrade():
     op.execute("DELETE FROM namespace WHERE id = 2")
 """
 
-TO_THE_FIRST_SCHEMA = """
+WITHOUT_CHECKSUMS = "DROP INDEX ix_weights_profile;" + "".join(
+    f'ALTER TABLE "{table.name}" DROP COLUMN {item.name};'
+    for table in metadata.sorted_tables
+    for item in checksums_of(table)
+)
+
+TO_THE_FIRST_SCHEMA = (
+    WITHOUT_CHECKSUMS
+    + """
 DROP TABLE tombstone; DROP TABLE calibration; DROP TABLE weights; DROP TABLE page;
 DROP INDEX ix_event_source_id;
 DROP TABLE entity_alias;
@@ -83,6 +94,7 @@ CREATE TABLE entity_alias (alias TEXT NOT NULL PRIMARY KEY, entity_id INTEGER NO
 ALTER TABLE memory DROP COLUMN prior;
 UPDATE alembic_version SET version_num = '0001';
 """
+)
 
 STOP_HALFWAY = """
 def upgrade():
@@ -147,57 +159,186 @@ def test_every_table_has_rows_in_these_tests(filled):
     assert all(len(found) == 2 for found in rows(filled).values())
 
 
-def test_every_row_of_the_first_schema_is_there_in_the_present_one(tmp_path):
-    old = tmp_path / "old.mem"
-    old.mkdir()
-    run = alembic("-x", f"store={old}", "upgrade", "0001")
-    assert run.returncode == 0, run.stderr
-    with closing(sqlite3.connect(old / DATABASE)) as connection:
-        tables = [
-            name
-            for (name,) in connection.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE '%CONSTRAINT%'"
-            )
-            if name != "alembic_version"
-        ]
-        later = {"tombstone", "calibration", "weights", "page"}
-        assert set(tables) == {table.name for table in metadata.sorted_tables} - later
-        for table in tables:
-            columns = connection.execute(f'PRAGMA table_info("{table}")').fetchall()
-            for row in (1, 2):
-                values = [
-                    row if kind in ("INTEGER", "FLOAT", "BOOLEAN") else f"{name}{row}"
-                    for _, name, kind, *_ in columns
-                ]
-                marks = ", ".join("?" * len(values))
-                connection.execute(f'INSERT INTO "{table}" VALUES ({marks})', values)
-        connection.commit()
-        before = {
-            table: connection.execute(f'SELECT * FROM "{table}" ORDER BY rowid').fetchall()
-            for table in tables
-        }
+RELEASED = [f"{number:04}" for number in range(1, int(SCHEMA_VERSION))]
+ADDED_IN = {"0002": {"tombstone"}, "0003": {"calibration", "weights", "page"}}
+
+
+@pytest.mark.parametrize("released", RELEASED)
+def test_every_row_of_a_released_schema_is_there_in_the_present_one(tmp_path, released):
+    old = filled_with_schema(tmp_path / "old.mem", released)
+    before, tables = columns_and_rows(old), set(columns_and_rows(old))
+    later = {name for at, names in ADDED_IN.items() if at > released for name in names}
+    assert tables == {table.name for table in metadata.sorted_tables} - later
     bring_up_to_date(old, lock_timeout=5.0)
-    with closing(sqlite3.connect(old / DATABASE)) as connection:
-        for table in tables:
-            if table == "entity_alias":
-                continue
-            found = connection.execute(f'SELECT * FROM "{table}" ORDER BY rowid').fetchall()
-            new_columns = {"memory": 1}.get(table, 0)
-            assert [row[: len(row) - new_columns] for row in found] == before[table]
-        # of every namespace that knew its entity
-        assert connection.execute("SELECT * FROM entity_alias ORDER BY alias").fetchall() == [
+    after = columns_and_rows(old)
+    for table in tables - ({"entity_alias"} if released < "0003" else set()):
+        columns, rows_before = before[table]
+        places = [after[table][0].index(name) for name in columns]
+        found = [tuple(row[place] for place in places) for row in after[table][1]]
+        assert found == rows_before, table
+        assert len(found) == 2
+    if released < "0003":
+        # aliases are of every namespace that knew the entity
+        assert [row[:3] for row in after["entity_alias"][1]] == [
             (1, "alias1", "canon1"),
             (2, "alias2", "canon2"),
         ]
         # the trust they had is what their writers gave them
-        assert connection.execute("SELECT alpha, beta, prior FROM memory").fetchall() == [
-            (1, 1, None),
-            (2, 2, None),
-        ]
-        assert connection.execute("SELECT count(*) FROM tombstone").fetchone() == (0,)
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [
-            (SCHEMA_VERSION,)
-        ]
+        with closing(sqlite3.connect(old / DATABASE)) as connection:
+            trust = connection.execute("SELECT alpha, beta, prior FROM memory").fetchall()
+        assert trust == [(1, 1, None), (2, 2, None)]
+    engine = open_engine(old)
+    with reading(engine, old) as connection:
+        assert not [row for table in CHECKED for row in damaged_rows(connection, table)]
+        assert migrate.stored_version(connection) == SCHEMA_VERSION
+        with pytest.raises(Exception, match="append-only"):
+            connection.execute(text("UPDATE event SET at = 9"))
+    engine.dispose()
+
+
+def filled_with_schema(folder, version):
+    """Make a catalog of an earlier schema, with two rows in every table."""
+    folder.mkdir()
+    run = alembic("-x", f"store={folder}", "upgrade", version)
+    assert run.returncode == 0, run.stderr
+    with closing(sqlite3.connect(folder / DATABASE)) as connection, connection:
+        for table, (columns, _) in columns_and_rows(folder).items():
+            kinds = connection.execute(f'PRAGMA table_info("{table}")').fetchall()
+            for row in (1, 2):
+                values = [
+                    row if kind in ("INTEGER", "FLOAT", "BOOLEAN") else f"{name}{row}"
+                    for _, name, kind, *_ in kinds
+                ]
+                marks = ", ".join("?" * len(columns))
+                connection.execute(f'INSERT INTO "{table}" VALUES ({marks})', values)
+    return folder
+
+
+def columns_and_rows(folder):
+    """Every table that holds rows of the store: the names of its columns, and its rows."""
+    with closing(sqlite3.connect(folder / DATABASE)) as connection:
+        names = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE '%CONSTRAINT%' "
+            "AND name <> 'alembic_version'"
+        ).fetchall()
+        found = {}
+        for (name,) in names:
+            selected = connection.execute(f'SELECT * FROM "{name}" ORDER BY rowid')
+            found[name] = ([column[0] for column in selected.description], selected.fetchall())
+        return found
+
+
+def copies(folder):
+    return sorted(path.name for path in folder.glob("memstore.db.schema-*"))
+
+
+def test_a_migration_leaves_no_copy_once_it_has_succeeded(tmp_path):
+    old = filled_with_schema(tmp_path / "old.mem", "0003")
+    bring_up_to_date(old, lock_timeout=5.0)
+    assert copies(old) == []
+
+
+def test_a_migration_that_fails_leaves_a_private_copy_and_names_it(filled, later):
+    before = rows(filled)
+    later(STOP_HALFWAY)
+    with pytest.raises(IndexDamaged, match=f"memstore.db.schema-{SCHEMA_VERSION}"):
+        bring_up_to_date(filled, lock_timeout=5.0)
+    (name,) = copies(filled)
+    assert (filled / name).stat().st_mode & 0o777 == 0o600
+    (filled / DATABASE).unlink()
+    (filled / name).rename(filled / DATABASE)
+    assert rows(filled) == before
+
+
+@pytest.mark.parametrize("way", ["open", "purge"])
+def test_a_copy_left_by_a_kill_goes_with_the_next_write(made, way):
+    left = made / "memstore.db.schema-0003"
+    if way == "open":
+        left.write_bytes(b"Ana lives in Porto.")
+        MemoryStore.open(made, read_only=True).close()
+        assert left.exists()
+        MemoryStore.open(made).close()
+    else:
+        with MemoryStore.open(made) as store:
+            left.write_bytes(b"Ana lives in Porto.")
+            store.forget(store.list().memories[0].id, purge=True)
+    assert not left.exists()
+
+
+KILLED_THERE = """
+import os, signal, sys
+from pathlib import Path
+from memstore.catalog import migrate
+
+moment, store = sys.argv[1], Path(sys.argv[2])
+
+def killing(function, *, after):
+    def wrapped(*arguments, **options):
+        result = function(*arguments, **options) if after else None
+        os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    return wrapped
+
+if moment == "while copying":
+    migrate._sync = killing(migrate._sync, after=False)
+elif moment == "after copying":
+    migrate._copy = killing(migrate._copy, after=True)
+elif moment == "before the commit":
+    migrate._restore_numbers = killing(migrate._restore_numbers, after=True)
+elif moment == "after the commit":
+    migrate.remove_copies = killing(migrate.remove_copies, after=False)
+migrate.bring_up_to_date(store, lock_timeout=5.0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("moment", "version", "left"),
+    [
+        ("while copying", "0003", ["memstore.db.schema-0003.partial"]),
+        ("after copying", "0003", ["memstore.db.schema-0003"]),
+        ("before the commit", "0003", ["memstore.db.schema-0003"]),
+        ("after the commit", SCHEMA_VERSION, ["memstore.db.schema-0003"]),
+    ],
+)
+def test_a_kill_at_any_moment_leaves_the_old_store_or_the_new_one(tmp_path, moment, version, left):
+    old = filled_with_schema(tmp_path / "old.mem", "0003")
+    before = columns_and_rows(old)
+    line = [sys.executable, "-c", KILLED_THERE, moment, str(old)]
+    assert subprocess.run(line, cwd=PROJECT, check=False).returncode == -9
+    assert copies(old) == left
+    with closing(sqlite3.connect(old / DATABASE)) as connection:
+        assert connection.execute("SELECT * FROM alembic_version").fetchall() == [(version,)]
+    if version == "0003":
+        assert columns_and_rows(old) == before
+        bring_up_to_date(old, lock_timeout=5.0)
+        assert copies(old) == []
+    after = columns_and_rows(old)
+    assert [row[:2] for row in after["setting"][1]] == before["setting"][1]
+
+
+def test_a_disk_that_is_full_while_copying_changes_nothing(tmp_path, monkeypatch):
+    old = filled_with_schema(tmp_path / "old.mem", "0003")
+    before = columns_and_rows(old)
+
+    def full(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(migrate, "_sync", full)
+    with pytest.raises(StoreUnwritable, match=r"No space left on device.*Nothing was changed"):
+        bring_up_to_date(old, lock_timeout=5.0)
+    assert columns_and_rows(old) == before
+    assert copies(old) == []
+
+
+@pytest.mark.parametrize("command", ["stats", "verify"])
+def test_a_newer_schema_is_refused_by_name_by_commands_that_look_at_a_store(
+    made, run_memstore, command
+):
+    with closing(sqlite3.connect(made / DATABASE)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    run = run_memstore(made.parent, "--store", str(made), command)
+    assert run.returncode != 0
+    assert "has schema 9999" in run.stderr
 
 
 def test_a_store_of_the_first_schema_goes_on_as_one_of_the_present(made):
@@ -257,7 +398,7 @@ def test_with_foreign_keys_on_such_a_migration_would_delete_the_children(filled,
     ("upgrade", "error", "message"),
     [
         (BREAK_A_FOREIGN_KEY, IndexDamaged, "without their parent"),
-        (STOP_HALFWAY, RuntimeError, "halfway"),
+        (STOP_HALFWAY, IndexDamaged, "halfway"),
         (LOSE_THE_TRIGGER, IndexDamaged, "lose the trigger event_is_append_only"),
         (LOSE_AUTOINCREMENT, IndexDamaged, "lose AUTOINCREMENT of memory"),
     ],

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from memstore import MemoryStore
+from memstore.catalog.checksums import crc
 from memstore.errors import BadInput, StoreUnwritable
 from memstore.scoring.cognitive import COMPONENTS
 from memstore.store.judged_questions import Guard
@@ -22,7 +23,7 @@ NOW = "2100-05-01T12:00:00Z"
 
 
 @pytest.fixture
-def taught(store_path, sql):
+def taught(store_path, sql, stamp):
     """A calibrated store, and the pages of users who always take what is trusted most."""
     with MemoryStore.open(store_path) as store:
         store.add_many(
@@ -40,10 +41,11 @@ def taught(store_path, sql):
     parameters = {"bias": -1.0, "slope": 20.0, "slope_ln_tokens": 0.0, "slope_ln_memories": -1.0}
     sql(
         store_path,
-        "INSERT INTO calibration VALUES (?, 'maxsim', ?, '{}', 0)",
+        "INSERT INTO calibration VALUES (?, 'maxsim', ?, '{}', 0, NULL)",
         encoder_key(identity),
         json.dumps(parameters),
     )
+    stamp(store_path, "calibration")
     log(store_path, ids)
     return store_path
 
@@ -69,12 +71,13 @@ def log(path, ids, *, count=300, profile="balanced@v1", verb="reinforce", sessio
             for place in range(6)
         ]
         content = json.dumps({"currency": None, "hits": hits})
-        rows.append((f"page{number}", f"query{number % 100}", None, number, profile, content))
+        row = (f"page{number}", f"query{number % 100}", None, number, profile, content)
+        rows.append((*row, crc(row)))
         payload = json.dumps({"page": f"page{number}"})
         events.append((shown[used], verb, f"session{number % sessions}", number, number, payload))
     into_events = "INSERT INTO event (memory_id, verb, session, at, recorded_at, payload)"
     with contextlib.closing(sqlite3.connect(path / "memstore.db")) as database, database:
-        database.executemany("INSERT INTO page VALUES (?, ?, ?, ?, ?, ?)", rows)
+        database.executemany("INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
         database.executemany(f"{into_events} VALUES (?, ?, ?, ?, ?, ?)", events)
 
 
@@ -156,11 +159,12 @@ def test_too_little_evidence_changes_nothing_and_says_all_that_is_missing(taught
     assert fingerprint(taught) == before
 
 
-def test_one_voice_is_not_enough(taught, sql):
+def test_one_voice_is_not_enough(taught, sql, stamp):
     sql(taught, "DROP TRIGGER IF EXISTS event_no_update")
     for (name,) in sql(taught, "SELECT name FROM sqlite_master WHERE type = 'trigger'"):
         sql(taught, f'DROP TRIGGER "{name}"')
     sql(taught, "UPDATE event SET session = 'one' WHERE session <> 'session0'")
+    stamp(taught, "event")
     with MemoryStore.open(taught) as store:
         found = {condition.name for condition in store.learn().unmet}
     assert found == {"sessions", "largest share of a source"}

@@ -28,6 +28,7 @@ from memstore import (
     StoreLocked,
     StoreUnwritable,
 )
+from memstore.catalog.checksums import crc
 from memstore.catalog.engine import reading
 from memstore.catalog.log import last_event
 from memstore.encoders import DocumentText
@@ -508,7 +509,9 @@ def _rewritten(store: MemoryStore, sql: Sql, name: str, change: Callable[[Any], 
     raw = path.read_bytes()
     entry = {"size": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
     setting["manifest"][path.name] = entry
-    sql(store.path, "UPDATE setting SET value = ? WHERE name = 'columns'", json.dumps(setting))
+    value = json.dumps(setting)
+    statement = "UPDATE setting SET value = ?, checksum = ? WHERE name = 'columns'"
+    sql(store.path, statement, value, crc(["columns", value]))
 
 
 def _poke(values: Any) -> None:

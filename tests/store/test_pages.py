@@ -15,24 +15,25 @@ NOW = "2100-05-01T12:00:00Z"
 
 
 @pytest.fixture
-def calibrated(store_path, sql):
+def calibrated(store_path, sql, stamp):
     """A store with a calibration, as anyone could have fitted it."""
     with MemoryStore.open(store_path) as store:
         store.add_many(TEXTS)
-        calibrate(store, sql)
+        calibrate(store, sql, stamp)
     return store_path
 
 
-def calibrate(store, sql):
+def calibrate(store, sql, stamp):
     from memstore.store.scorers import encoder_key
 
     parameters = {"bias": -1.0, "slope": 10.0, "slope_ln_tokens": 0.0, "slope_ln_memories": -1.0}
     sql(
         store.path,
-        "INSERT INTO calibration VALUES (?, 'maxsim', ?, '{}', 0)",
+        "INSERT INTO calibration VALUES (?, 'maxsim', ?, '{}', 0, NULL)",
         encoder_key(store._opened.identity),
         json.dumps(parameters),
     )
+    stamp(store.path, "calibration")
 
 
 def logging_store(path, **options):
@@ -49,7 +50,7 @@ def test_nothing_is_logged_unless_it_was_asked_for(calibrated, fingerprint):
 def test_a_page_holds_what_was_found_of_each_hit_and_no_text(calibrated, sql):
     with logging_store(calibrated) as store:
         result = store.query("where does Ana live?", now=NOW, explain=True)
-    ((id_, query_hash, session, _, profile, hits),) = sql(calibrated, "SELECT * FROM page")
+    ((id_, query_hash, session, _, profile, hits, _),) = sql(calibrated, "SELECT * FROM page")
     assert (id_, session, profile) == (result.page, None, "balanced@v1")
     assert len(query_hash) == 64
     content = json.loads(hits)

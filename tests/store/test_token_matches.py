@@ -172,7 +172,9 @@ def test_the_matches_of_a_long_text_lie_where_its_words_are(meaning: MemoryStore
 
 
 def test_a_passage_whose_vectors_no_longer_fit_has_no_matches_and_is_flagged(
-    store: MemoryStore, sql: Callable[..., list[tuple[Any, ...]]]
+    store: MemoryStore,
+    sql: Callable[..., list[tuple[Any, ...]]],
+    stamp: Callable[[Path, str], None],
 ) -> None:
     store.add("Ana moved to Lisbon.", key="a")
     store.add("Bruno moved to Faro.", key="b")
@@ -182,6 +184,7 @@ def test_a_passage_whose_vectors_no_longer_fit_has_no_matches_and_is_flagged(
         "UPDATE passage SET end = end - 8 WHERE memory_row IN "
         "(SELECT row FROM memory WHERE text LIKE 'Ana%')",
     )
+    stamp(store.path, "passage")
     result = store.query("moved", explain=True)
     assert "token_matches_unavailable" in result.flags
     matches = {hit.memory.key: shown(hit.token_matches) for hit in result.hits}

@@ -107,7 +107,10 @@ def test_a_new_text_without_the_speaker_gets_the_speaker_in_front(store: MemoryS
 
 
 def test_an_update_moves_the_reference_time_only_with_a_time(
-    store: MemoryStore, tmp_path: Path, sql: Callable[..., list[tuple[Any, ...]]]
+    store: MemoryStore,
+    tmp_path: Path,
+    sql: Callable[..., list[tuple[Any, ...]]],
+    stamp: Callable[[Path, str], None],
 ) -> None:
     times = {
         "observed_at": "2026-01-03T00:00:00Z",
@@ -138,6 +141,7 @@ def test_an_update_moves_the_reference_time_only_with_a_time(
         other.update(memory.id, occurred_at=None, valid_from=None)
         assert reference() == microseconds("observed_at")
         sql(other.path, "UPDATE memory SET t_ref = 5")
+        stamp(other.path, "memory")
         other.update(memory.id, importance=0.5)
         assert reference() == 5
 

@@ -43,9 +43,9 @@ DAMAGE = {
     "VALUES (999, 0, 0, 4)",
     "vectors without their passage": "INSERT INTO hot_vector SELECT 999, tokens, codes, scales, "
     "checksum FROM hot_vector LIMIT 1",
-    "link without its memory": "INSERT INTO memory_entity SELECT 999, id, 'given', 'X' FROM entity "
-    "LIMIT 1",
-    "link without its entity": "INSERT INTO memory_entity SELECT row, 999, 'given', 'X' "
+    "link without its memory": "INSERT INTO memory_entity "
+    "SELECT 999, id, 'given', 'X', 0 FROM entity LIMIT 1",
+    "link without its entity": "INSERT INTO memory_entity SELECT row, 999, 'given', 'X', 0 "
     "FROM memory WHERE key = 'short'",
     "wrong entity count": "UPDATE entity_count SET memories = memories + 1",
     "missing entity count": "DELETE FROM entity_count",
@@ -145,7 +145,7 @@ def test_what_is_changed_during_a_repair_ends_with_the_passages_it_should_have(
 def test_only_what_was_repaired_is_called_repaired(filled: MemoryStore, sql: Sql) -> None:
     rewrite = "UPDATE memory SET text = 'another text' WHERE key = 'short'"
     sql(filled.path, "DELETE FROM hot_vector")
-    sql(filled.path, "INSERT INTO event SELECT 999, 'x', 'add', 999, NULL, 0, 0, '{}', NULL")
+    sql(filled.path, "INSERT INTO event SELECT 999, 'x', 'add', 999, NULL, 0, 0, '{}', NULL, 0")
     meddling = Meddling(lambda: sql(filled.path, rewrite))
     with MemoryStore.open(filled.path, encoder=meddling) as store:
         findings = store.verify(repair=True).findings
@@ -176,7 +176,9 @@ def test_a_database_with_damaged_pages_is_reported_not_raised(
         assert report.findings[0].code == "sqlite"
 
 
-def test_metadata_that_is_no_json_any_more_is_named_and_never_a_traceback(filled, sql):
+def test_metadata_that_was_changed_behind_the_stores_back_is_named_and_never_a_traceback(
+    filled: MemoryStore, sql: Sql
+) -> None:
     sql(filled.path, "UPDATE memory SET metadata = 'xx' || substr(metadata, 3) WHERE row = 1")
-    with pytest.raises(IndexDamaged, match="is no JSON any more"):
+    with pytest.raises(IndexDamaged, match=r"memory .* is not as it was written"):
         filled.list()

@@ -94,7 +94,8 @@ def _repair(store: MemoryStore) -> None:
     assert store.verify().findings == found.findings
     repaired = store.verify(repair=True)
     assert repaired.clean, repaired.findings
-    assert {item.message for item in found.findings} <= {item.message for item in repaired.findings}
+    said = [item.message for item in repaired.findings]
+    assert all(any(told.startswith(item.message) for told in said) for item in found.findings)
 
 
 def _file(store: MemoryStore, folder: str, name: str) -> Path:

@@ -1,0 +1,271 @@
+"""A bit or byte that the medium changed anywhere in `memstore.db` is found or harmless.
+
+What may happen: the store refuses, with an error of its own; or `verify` finds the damage, and what
+is shown meanwhile is exactly what was stored, though a list may be short; or all is as before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memstore import MemoryStore, MemstoreError, Settings
+from memstore.catalog import calibrations, learned_weights
+from memstore.catalog.engine import writing
+from memstore.catalog.tables import metadata
+from memstore.types import VerifyReport
+
+FLIPS = 6000 if os.environ.get("MEMSTORE_TORTURE") == "1" else 120
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+QUESTIONS = ("Where does Ana live?", "red kite over the harbour")
+
+Answers = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Undamaged:
+    """A closed store, its database, what it answers, and its memories and events."""
+
+    path: Path
+    database: bytes
+    answers: Answers
+    memories: dict[str, Any]
+    events: dict[int, Any]
+
+
+@pytest.fixture(scope="module")
+def undamaged(tmp_path_factory: pytest.TempPathFactory) -> Undamaged:
+    """A store with rows in every table."""
+    path = tmp_path_factory.mktemp("flips") / "agent.mem"
+    fill(path)
+    answers = asked(path)
+    memories = {item.id: item for item in answers["list"]}
+    with MemoryStore.open(path, read_only=True) as store:
+        events = {event.id: event for id_ in memories for event in store.history(id_)}
+    return Undamaged(path, (path / "memstore.db").read_bytes(), answers, memories, events)
+
+
+def fill(path: Path) -> None:
+    settings = Settings(log_pages=True)
+    with MemoryStore.open(path, encoder="hashed", settings=settings) as store:
+        store.add("Ana lives in Porto.", key="home", source="Ana", entities=["Ana", "Porto"])
+        for number in range(24):
+            store.add(
+                f"Note {number}: a red kite over the harbour of Lisbon — día {number}",
+                namespace=("team/ana", "team/bo")[number % 2],
+                key=f"note-{number}",
+                session=f"session-{number % 3}",
+                title=f"Title {number}",
+                metadata={"number": number, "tags": ["kite", "sea"]},
+                source=("Ana", "Bo")[number % 2],
+                entities=["Lisbon", f"Kite {number % 4}"],
+                occurred_at=NOW - timedelta(days=number),
+                valid_from=NOW - timedelta(days=number) if number % 3 else None,
+                half_life=timedelta(days=30.5),
+                importance=0.25,
+                confidence=7.5,
+            )
+        store.add("Ana lives in Braga now.", key="home", source="Ana", entities=["Ana", "Braga"])
+        store.compact()
+        notes = store.list(namespace="team").memories
+        store.forget(notes[0].id)
+        store.update(notes[1].id, text="A blue kite, and a text that was changed.")
+        store.confirm(notes[2].id, source="Bo")
+        store.contradict(notes[3].id, source="Ana")
+        store.reinforce(notes[4].id)
+        store.retract(notes[5].id, reason="a mistake")
+        store.set_source("Bo", reliability=0.7)
+        store.alias("Olisipo", of="Lisbon", namespace="team")
+        store.add("A long text. " + "The tide is at the harbour wall again. " * 40, title="Tides")
+        store.query("red kite", namespace="*")
+        opened = store._opened
+        with writing(opened.engine, opened.path) as connection:
+            row = calibrations.CalibrationRow("other@1", "maxsim", {"a": 1.5}, {"n": 3}, 1)
+            calibrations.write_calibration(connection, row)
+            learned_weights.insert_weights(
+                connection, profile="recent", learned={"c": 1.5}, parent=None, evidence={}, now=1
+            )
+    with contextlib.closing(sqlite3.connect(path / "memstore.db")) as connection:
+        connection.execute("VACUUM")  # free pages could hide most flips
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for table in metadata.sorted_tables:
+            assert connection.execute(f'SELECT count(*) FROM "{table.name}"').fetchone()[0], table
+
+
+def asked(path: Path, ids: list[str] | None = None) -> Answers:
+    """Return what the store answers; an error of the library in place of an answer."""
+    answers: Answers = {}
+
+    def ask(name: str, question: Callable[[], Any]) -> None:
+        try:
+            answers[name] = question()
+        except MemstoreError as error:
+            answers[name] = error
+
+    try:
+        store = MemoryStore.open(path, read_only=True)
+    except MemstoreError as error:
+        return {"open": error}
+    with store:
+        ask("list", lambda: store.list(namespace="*", limit=1000).memories)
+        if ids is None:
+            ids = [item.id for item in answers["list"]]
+        for id_ in ids[:: max(1, len(ids) // 4)]:
+            ask(f"get {id_}", lambda id_=id_: store.get(id_))
+            ask(f"history {id_}", lambda id_=id_: store.history(id_))
+        for key, namespace in (("home", "default"), ("note-7", "team/bo")):
+            ask(f"key {key}", lambda key=key, at=namespace: store.get_by_key(key, namespace=at))
+        for text in QUESTIONS:
+            ask(f"query {text}", lambda text=text: hits(store, text, namespace="*"))
+        ask("ana", lambda: hits(store, QUESTIONS[1], namespace="team/ana"))
+        ask("entities", lambda: store.entities(namespace="*"))
+        file = path.parent / f"{path.name}.jsonl"
+        ask("export", lambda: exported(store, file))
+    return answers
+
+
+def hits(store: MemoryStore, text: str, *, namespace: str) -> list[Any]:
+    found = store.query(text, namespace=namespace, now=NOW).hits
+    return [(hit.score, hit.passage, hit.memory) for hit in found]
+
+
+def exported(store: MemoryStore, file: Path) -> list[str]:
+    file.unlink(missing_ok=True)
+    store.export(file)
+    return file.read_text().splitlines()
+
+
+def shown(answers: Answers) -> Iterator[Any]:
+    """Yield every memory of some answers."""
+    for name, answer in answers.items():
+        if isinstance(answer, MemstoreError):
+            continue
+        if name == "list":
+            yield from answer
+        elif name.startswith(("get", "key")):
+            yield answer
+        elif name.startswith(("query", "ana")):
+            yield from (item for _, _, item in answer)
+
+
+def check_nothing_false(answers: Answers, undamaged: Undamaged, place: str) -> bool:
+    """Return whether all answers are as before; none shows what was never stored."""
+    for item in shown(answers):
+        before = undamaged.memories.get(item.id)
+        assert before is not None, f"{place}: a false memory"
+        assert {*item.entities} <= {*before.entities}, f"{place}: a false entity"
+        assert replace(item, entities=before.entities) == before, f"{place}: a false memory"
+    for name, answer in answers.items():
+        if isinstance(answer, MemstoreError):
+            continue
+        if name.startswith("history"):
+            for event in answer:
+                assert event == undamaged.events.get(event.id), f"{place}: a false event"
+        if name.startswith("ana"):
+            assert all(item.namespace == "team/ana" for *_, item in answer), f"{place}: a leak"
+        if name == "export":
+            check_export(answer, undamaged.answers["export"], place)
+    return answers == undamaged.answers
+
+
+def check_export(lines: list[str], expected: list[str], place: str) -> None:
+    """See that what is exported was stored, though links and events may be fewer."""
+    before = {item["id"]: item for item in map(json.loads, expected[1:])}
+    for item in map(json.loads, lines[1:]):
+        stored = before[item["id"]]
+        for name in ("entities", "events"):
+            assert all(part in stored[name] for part in item[name]), f"{place}: a false export"
+        lists = {"entities": stored["entities"], "events": stored["events"]}
+        assert {**item, **lists} == stored, f"{place}: a false export"
+
+
+def verified(path: Path, *, repair: bool) -> VerifyReport | MemstoreError:
+    try:
+        with MemoryStore.open(path, read_only=not repair) as store:
+            return store.verify(repair=repair)
+    except MemstoreError as error:
+        return error
+
+
+def check_repaired(path: Path, undamaged: Undamaged, place: str) -> str:
+    """Repair the store, and see whether it is as its report says."""
+    report = verified(path, repair=True)
+    if isinstance(report, MemstoreError):
+        assert "backup" in str(report), f"{place}: {report}"
+        return "refused"
+    told = [finding for finding in report.findings if not finding.repaired]
+    if any(finding.code == "sqlite" for finding in told):
+        assert any("backup" in finding.message for finding in told), f"{place}: {told}"
+        return "backup needed"
+    again = verified(path, repair=False)
+    assert isinstance(again, VerifyReport), f"{place}: {report} then {again}"
+    assert again.clean, f"{place}: {report} then {again}"
+    lost = " ".join(finding.message for finding in told)
+    with MemoryStore.open(path) as store:
+        there = {item.id: item for item in store.list(namespace="*", limit=1000).memories}
+        store.query(QUESTIONS[0], namespace="*")
+    for id_, before in undamaged.memories.items():
+        if not told:
+            assert there.get(id_) == before, f"{place}: {report}"
+        elif id_ not in lost:
+            assert id_ in there, f"{place}: {report}"
+            # what it shares with others may be lost and named: a namespace, a source, an entity
+            shared = {"namespace": before.namespace, "source": before.source}
+            assert replace(there[id_], **shared, entities=before.entities) == before, (
+                f"{place}: {report}"
+            )
+    return "lost something" if told else "repaired"
+
+
+def flips(undamaged: Undamaged) -> Iterator[tuple[str, int, int]]:
+    """Yield a name, a position and the new byte there."""
+    chance = random.Random(20261128)
+    anywhere = range(len(undamaged.database))  # most of a small database is empty
+    written = [at for at in anywhere if undamaged.database[at]]
+    for number in range(FLIPS):
+        at = chance.choice(written if number % 8 else anywhere)
+        before = undamaged.database[at]
+        if number % 2:
+            after = before ^ (1 << chance.randrange(8))
+        else:
+            after = (before + chance.randrange(1, 256)) % 256
+        yield f"byte {at} {before:#04x} -> {after:#04x}", at, after
+
+
+# numpy says so where it is given a half-life that a flip made negative
+@pytest.mark.filterwarnings("ignore::RuntimeWarning:memstore.scoring")
+def test_a_changed_byte_anywhere_is_found_or_harmless_and_repaired_truthfully(
+    undamaged: Undamaged, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    outcomes: Counter[str] = Counter()
+    path = tmp_path / "agent.mem"
+    for place, at, after in flips(undamaged):
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(undamaged.path, path)
+        with (path / "memstore.db").open("r+b") as database:
+            database.seek(at)
+            database.write(bytes([after]))
+        same = check_nothing_false(asked(path, [*undamaged.memories]), undamaged, place)
+        report = verified(path, repair=False)
+        found = isinstance(report, MemstoreError) or not report.clean
+        assert same or found, f"{place}: answers changed and verify finds nothing"
+        outcomes["found" if found else "harmless"] += 1
+        if found:
+            outcomes[check_repaired(path, undamaged, place)] += 1
+    for name, count in outcomes.items():
+        record_property(name, count)
+    record_property("flips", FLIPS)
+    assert outcomes["found"] > FLIPS / 2
+    assert outcomes["repaired"] > outcomes["found"] / 2
