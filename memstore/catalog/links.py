@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import (
@@ -263,15 +263,24 @@ def entity_total(connection: Connection) -> int:
     return int(connection.scalar(counted.where(entity_count.c.memories > 0)) or 0)
 
 
-def links_of(connection: Connection, memory_row: int) -> Sequence[Link]:
-    """Return a memory's links, by canonical form."""
+def links_of(connection: Connection, memory_rows: Iterable[int]) -> dict[int, list[Link]]:
+    """Return memory row → its links by canonical form, for those that have any."""
     rows: Sequence[Any] = connection.execute(
-        select(entity.c.canon, memory_entity.c.display, entity.c.label, memory_entity.c.role)
-        .join(memory_entity, memory_entity.c.entity_id == entity.c.id)
-        .where(memory_entity.c.memory_row == memory_row)
+        select(
+            memory_entity.c.memory_row,
+            entity.c.canon,
+            memory_entity.c.display,
+            entity.c.label,
+            memory_entity.c.role,
+        )
+        .join(entity, entity.c.id == memory_entity.c.entity_id)
+        .where(among(memory_entity.c.memory_row, memory_rows))
         .order_by(entity.c.canon)
     ).all()
-    return rows
+    found: dict[int, list[Link]] = {}
+    for row in rows:
+        found.setdefault(row.memory_row, []).append(row)
+    return found
 
 
 def session_speakers(connection: Connection, namespace_id: int, session: str) -> set[str]:

@@ -91,26 +91,33 @@ def validity_changes(connection: Connection, known_at: int) -> dict[int, int | N
 
 def history(connection: Connection, memory_id: str) -> tuple[Event, ...]:
     """Return the events of one memory, oldest first."""
+    return tuple(histories(connection, [memory_id]).get(memory_id, ()))
+
+
+def histories(connection: Connection, memory_ids: Iterable[str]) -> dict[str, list[Event]]:
+    """Return memory id → its events, oldest first, for those that have any."""
     rows = connection.execute(
         select(event, source.c.name.label("source_name"))
         .outerjoin(source, source.c.id == event.c.source_id)
-        .where(event.c.memory_id == memory_id)
+        .where(among(event.c.memory_id, memory_ids))
         .order_by(event.c.id)
     )
-    return tuple(
-        Event(
-            id=row.id,
-            memory_id=row.memory_id,
-            verb=row.verb,
-            at=from_microseconds(row.at),
-            recorded_at=from_microseconds(row.recorded_at),
-            source=row.source_name,
-            details=json.loads(row.payload),
-            session=row.session,
-            idempotency_key=row.idem_key,
+    found: dict[str, list[Event]] = {}
+    for row in rows:
+        found.setdefault(row.memory_id, []).append(
+            Event(
+                id=row.id,
+                memory_id=row.memory_id,
+                verb=row.verb,
+                at=from_microseconds(row.at),
+                recorded_at=from_microseconds(row.recorded_at),
+                source=row.source_name,
+                details=json.loads(row.payload),
+                session=row.session,
+                idempotency_key=row.idem_key,
+            )
         )
-        for row in rows
-    )
+    return found
 
 
 def purged(connection: Connection, memory_ids: Iterable[str]) -> set[str]:

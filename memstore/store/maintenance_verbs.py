@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from memstore.encoders import Encoder, open_encoder
 from memstore.settings import DEFAULT_NAMESPACE
@@ -17,6 +17,7 @@ from memstore.store import (
     exporting,
     importing,
     rebuilding,
+    restoring,
     sealing,
 )
 from memstore.store.opened_verbs import OpenedVerbs
@@ -94,8 +95,32 @@ class MaintenanceVerbs(OpenedVerbs):
         return count
 
     def backup(self, destination: str | os.PathLike[str]) -> Path:
-        """Copy the store to a new folder while it is in use, and return the folder."""
+        """Copy the store to a new folder while it is in use, and return the folder.
+
+        Raises:
+            BadInput: the folder exists.
+            IndexDamaged: the backup was made, and carries the damage of the store.
+            StoreLocked: another process seals or compacts; try again.
+            StoreUnwritable: it cannot be written.
+        """
         return backing_up.backup(self._opened, destination)
+
+    @staticmethod
+    def restore(
+        backup: str | os.PathLike[str], destination: str | os.PathLike[str]
+    ) -> VerifyReport:
+        """Make a store of a backup, and return what was looked at; it appears whole or not at all.
+
+        The backup stays as it is, and is one of an earlier schema too.
+
+        Raises:
+            BadInput: the destination exists; or the backup is an export, or in use as a store.
+            IndexDamaged: not everything in the backup agrees; nothing was restored.
+            SchemaTooNew: a newer memstore wrote it.
+            StoreNotFound: there is no backup.
+            StoreUnwritable: the destination cannot be written.
+        """
+        return restoring.restore(backup, destination, now=microseconds_now())
 
     def export(self, destination: str | os.PathLike[str]) -> int:
         """Write all live memories with their history to a new JSONL file; return their number.
@@ -106,13 +131,16 @@ class MaintenanceVerbs(OpenedVerbs):
         """
         return exporting.export(self._opened, destination)
 
-    def import_(self, source: str | os.PathLike[str]) -> ImportReport:
+    def import_(self, source: str | os.PathLike[str] | BinaryIO) -> ImportReport:
         """Store the memories of an export, under their ids, times and history.
 
         Those that are there stay as they are; those that were forgotten since come back.
 
+        Args:
+            source: a path, or a file that was opened to read bytes.
+
         Raises:
-            BadInput: not an export, or a line of it is damaged; batches before it are stored.
+            BadInput: not an export, or it was cut off, damaged or changed: nothing is stored.
         """
         return importing.import_(self._opened, source, now=microseconds_now(), wrote=self._wrote)
 

@@ -107,7 +107,10 @@ def test_a_new_text_without_the_speaker_gets_the_speaker_in_front(store: MemoryS
 
 
 def test_an_update_moves_the_reference_time_only_with_a_time(
-    store: MemoryStore, tmp_path: Path, sql: Callable[..., list[tuple[Any, ...]]]
+    store: MemoryStore,
+    tmp_path: Path,
+    sql: Callable[..., list[tuple[Any, ...]]],
+    reseal: Callable[[Path], None],
 ) -> None:
     times = {
         "observed_at": "2026-01-03T00:00:00Z",
@@ -116,9 +119,10 @@ def test_an_update_moves_the_reference_time_only_with_a_time(
     }
     store.add("tea")
     store.export(tmp_path / "out.jsonl")
-    header, line = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    header, line, _ = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
     item = json.dumps({**json.loads(line), "observed_at": times["observed_at"]})
     (tmp_path / "out.jsonl").write_text(f"{header}\n{item}\n", encoding="utf-8")
+    reseal(tmp_path / "out.jsonl")
     with MemoryStore.open(tmp_path / "other.mem", encoder="hashed") as other:
         other.import_(tmp_path / "out.jsonl")
         [memory] = other.list().memories
