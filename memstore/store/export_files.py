@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from memstore.errors import BadInput
+from memstore.foreign import recognised
 
 FORMAT = "memstore-export"
 VERSION = 3
@@ -117,9 +118,18 @@ def read_whole(file: BinaryIO, name: str) -> dict[str, Any]:
 
 def _whole(file: BinaryIO, name: str) -> dict[str, Any]:
     first = file.readline()
-    header = parsed(first, name, 1)
+    header = parsed(first, name, 1) if FORMAT.encode() in first else {}
     if header.get("format") != FORMAT:
-        raise BadInput(f"{name} is no memstore export: its first line does not say so.")
+        file.seek(0)
+        form = recognised(file)
+        raise BadInput(
+            f"{name} is no memstore export: its first line does not say so. "
+            + (
+                f"It looks like one of {form}:\n    memstore import {name} --from {form}"
+                if form
+                else f"To store plain JSONL use:\n    memstore ingest {name}"
+            )
+        )
     version = header.get("version")
     if version not in (VERSION, _WITHOUT_MANIFEST):
         raise BadInput(
