@@ -1,4 +1,4 @@
-"""Commands that look after a store: stats, verify, rebuild, backup, restore, export, import, doctor."""
+"""Commands that look after a store: counting, checking, copying, and saying what is installed."""
 
 from __future__ import annotations
 

@@ -45,25 +45,23 @@ def documents(content: bytes) -> Iterator[Document]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadInput(f"not UTF-8: byte 0x{content[error.start]:02x} at {error.start}.") from error
-    try:
-        yield Document(None, json.loads(text))
+    value = _value(text)
+    if not isinstance(value, BadInput):
+        yield Document(None, value)
         return
-    except RecursionError as error:
-        raise BadInput(f"not JSON: {error}.") from error
-    except ValueError as error:  # also an integer of 5,000 digits
-        whole = BadInput(f"not JSON: {error}.")
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     found = [Document(number, _value(line)) for number, line in lines]
     if text.lstrip().startswith("[") or not any(isinstance(item.value, dict) for item in found):
-        raise whole  # an array that was cut off, or no JSON at all
+        raise value  # an array that was cut off, or no JSON at all
     yield from found
 
 
-def _value(line: str) -> Any:
+def _value(text: str) -> Any:
+    """Return the value of a text, or why it has none."""
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return BadInput(f"not a JSON object: {error}.")
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: also an integer of 5,000 digits
+        return BadInput(f"not JSON: {error}.")
 
 
 def listed(document: Document, *names: str) -> Iterator[tuple[str, Any]]:

@@ -43,16 +43,21 @@ def entries(document: Document) -> Iterator[Entry]:
 
 def _entries(line: int | None, place: str, item: Any) -> Iterator[Entry]:
     try:
-        if not isinstance(item, dict):
-            raise BadInput(f"an entry is an object, not {type(item).__name__}.")
-        if item.get("type") == "relation":
+        kind = _type(item)
+        if kind == "relation":
             yield Entry(line, place, _relation(item))
-        elif item.get("type") == "entity":
-            yield from _observations(line, place, item)
         else:
-            raise BadInput(f"type is {item.get('type')!r:.60}; known are 'entity' and 'relation'.")
+            yield from _observations(line, place, item)
     except BadInput as error:
         yield Entry(line, place, error)
+
+
+def _type(item: Any) -> str:
+    if not isinstance(item, dict):
+        raise BadInput(f"an entry is an object, not {type(item).__name__}.")
+    if item.get("type") not in ("entity", "relation"):
+        raise BadInput(f"type is {item.get('type')!r:.60}; known are 'entity' and 'relation'.")
+    return string(item, "type")
 
 
 def _observations(line: int | None, place: str, item: dict[str, Any]) -> Iterator[Entry]:

@@ -1,4 +1,4 @@
-"""Imports of what other memories have exported: drafts like those of an ingest, stored like them."""
+"""Imports of what other memories have exported: drafts as of an ingest, stored like them."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from memstore.catalog.learned_weights import WeightsRow
 from memstore.catalog.tables import SCHEMA_VERSION
 from memstore.encoders import EncoderIdentity
 from memstore.entities import canonical
-from memstore.errors import BadInput
+from memstore.errors import BadInput, MemstoreError
 from memstore.scoring.calibration import calibration_from
 from memstore.scoring.cognitive import COMPONENTS
 from memstore.store import drafts
@@ -114,7 +114,7 @@ def take_over(opened: OpenStore, header: Mapping[str, Any], place: str, *, now: 
         fitted = [_calibration(item) for item in header.get("calibrations", ())]
         learned = [_weights(item) for item in header.get("weights", ())]
         active = _active(header.get("active_weights", {}), learned)
-    except BadInput as error:
+    except MemstoreError as error:
         raise BadInput(f"{place}: {error}") from error
     except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
         raise BadInput(f"{place}: not as export writes it: {error!r}.") from error
