@@ -265,8 +265,8 @@ def test_readers_are_told_of_what_is_imported(store: MemoryStore, tmp_path: Path
 def test_exports_and_imports_take_no_more_memory_of_many_memories_than_of_few(
     store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memstore.store.exporting._PAGE", 20)
-    monkeypatch.setattr("memstore.store.importing._BATCH", 20)
+    monkeypatch.setattr("memstore.store.exporting._PAGE", 10)
+    monkeypatch.setattr("memstore.store.importing._BATCH", 10)
 
     def peak(call: Callable[[], object]) -> int:
         tracemalloc.start()
@@ -277,7 +277,7 @@ def test_exports_and_imports_take_no_more_memory_of_many_memories_than_of_few(
             tracemalloc.stop()
 
     exports, imports = [], []
-    for count in (40, 240):
+    for count in (20, 80):
         have = store.stats().memories
         padding = {"padding": "x" * 20_000}
         store.add_many({"text": f"word{n}", "metadata": padding} for n in range(have, count))
