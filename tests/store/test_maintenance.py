@@ -661,10 +661,10 @@ def test_a_reader_whose_backup_meets_a_merge_is_told_to_try_again(
     _fill(store, 40, 50)
     copy_folder = backing_up._copy_folder
 
-    def replace_first(*arguments: Any) -> None:
+    def replace_first(*arguments: Any) -> list[str]:
         monkeypatch.setattr(backing_up, "_copy_folder", copy_folder)
         store.compact()
-        copy_folder(*arguments)
+        return copy_folder(*arguments)
 
     with MemoryStore.open(store.path, read_only=True) as reader:
         # the codec stays, the segment after it is replaced
