@@ -18,7 +18,7 @@ LEAVES = {
     *("types", "errors", "settings", "maxsim", "times", "rendering"),
     *("local_models", "surrogates", "periods"),
 }
-PARTS = {"encoders", "index", "catalog", "entities", "rerank", "scoring", "passages"}
+PARTS = {"encoders", "index", "catalog", "entities", "rerank", "scoring", "passages", "foreign"}
 EDGES = {"cli", "server", "integrations"}
 
 # what each may import besides itself; "" is the package's own __init__, which loads names lazily

@@ -34,7 +34,7 @@ def test_the_python_example_runs_as_it_stands(tmp_path):
 @pytest.mark.parametrize(
     ("page", "asserts"),
     [
-        ("store.md", 8),
+        ("store.md", 20),
         ("index.md", 3),
         ("rerankers.md", 8),
         ("calibration.md", 6),

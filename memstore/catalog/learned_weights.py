@@ -65,6 +65,21 @@ def insert_weights(
     return inserted(connection.execute(insert(weights), values))
 
 
+def restore_weights(connection: Connection, row: WeightsRow) -> None:
+    """Store weights that another store has learned, under the version they had there."""
+    connection.execute(
+        insert(weights),
+        {
+            "version": row.version,
+            "profile": row.profile,
+            "weights": json.dumps(dict(row.weights)),
+            "parent": row.parent,
+            "evidence": json.dumps(dict(row.evidence)),
+            "created_at": row.created_at,
+        },
+    )
+
+
 def activate(connection: Connection, profile: str, version: int | None, *, now: int) -> None:
     """Make a version the one that counts for a profile, or with None the shipped weights."""
     active = active_versions(connection)

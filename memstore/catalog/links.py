@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import (
@@ -297,19 +297,20 @@ def entity_total(connection: Connection) -> int:
     return int(connection.scalar(counted.where(entity_count.c.memories > 0)) or 0)
 
 
-def links_of(connection: Connection, memory_row: int) -> Sequence[Link]:
-    """Return a memory's links, by canonical form."""
-    rows = connection.execute(
+def links_of(connection: Connection, memory_rows: Iterable[int]) -> dict[int, list[Link]]:
+    """Return memory row → its links by canonical form, for those that have any."""
+    rows: Sequence[Any] = connection.execute(
         select(memory_entity, *(entity.c.canon, entity.c.label, entity.c.checksum.label("named")))
         .join(entity, entity.c.id == memory_entity.c.entity_id)
-        .where(memory_entity.c.memory_row == memory_row)
+        .where(among(memory_entity.c.memory_row, memory_rows))
         .order_by(entity.c.canon)
     ).all()
+    found: dict[int, list[Link]] = {}
     for row in rows:
         check(memory_entity, row)
         if row.named != crc([row.canon, row.label]):
             raise damaged(f"entity {row.canon!r}")
-    found: Sequence[Any] = rows
+        found.setdefault(row.memory_row, []).append(row)
     return found
 
 

@@ -93,6 +93,11 @@ def validity_changes(connection: Connection, known_at: int) -> dict[int, int | N
 
 def history(connection: Connection, memory_id: str) -> tuple[Event, ...]:
     """Return the events of one memory, oldest first."""
+    return tuple(histories(connection, [memory_id]).get(memory_id, ()))
+
+
+def histories(connection: Connection, memory_ids: Iterable[str]) -> dict[str, list[Event]]:
+    """Return memory id → its events, oldest first, for those that have any."""
     rows = connection.execute(
         select(
             event,
@@ -100,23 +105,25 @@ def history(connection: Connection, memory_id: str) -> tuple[Event, ...]:
             *(source.c.m0, source.c.r, source.c.checksum.label("source_checksum")),
         )
         .outerjoin(source, source.c.id == event.c.source_id)
-        .where(event.c.memory_id == memory_id)
+        .where(among(event.c.memory_id, memory_ids))
         .order_by(event.c.id)
     )
-    return tuple(
-        Event(
-            id=row.id,
-            memory_id=row.memory_id,
-            verb=row.verb,
-            at=from_microseconds(row.at),
-            recorded_at=from_microseconds(row.recorded_at),
-            source=row.source_name,
-            details=payload(row),
-            session=row.session,
-            idempotency_key=row.idem_key,
+    found: dict[str, list[Event]] = {}
+    for row in map(checked_source, rows):
+        found.setdefault(row.memory_id, []).append(
+            Event(
+                id=row.id,
+                memory_id=row.memory_id,
+                verb=row.verb,
+                at=from_microseconds(row.at),
+                recorded_at=from_microseconds(row.recorded_at),
+                source=row.source_name,
+                details=payload(row),
+                session=row.session,
+                idempotency_key=row.idem_key,
+            )
         )
-        for row in map(checked_source, rows)
-    )
+    return found
 
 
 def checked_source(row: Row[Any]) -> Row[Any]:

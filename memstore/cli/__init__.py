@@ -37,6 +37,7 @@ from memstore.cli.maintain import (
     export,
     import_command,
     rebuild,
+    restore,
     stats,
     verify,
 )
@@ -127,6 +128,7 @@ for _command in (
     compact,
     rebuild,
     backup,
+    restore,
     export,
     import_command,
     export_index,

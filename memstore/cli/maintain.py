@@ -1,4 +1,4 @@
-"""Commands that look after a store: stats, verify, rebuild, backup, export, import, doctor."""
+"""Commands that look after a store: counting, checking, copying, and saying what is installed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ import click
 
 from memstore import __version__
 from memstore.cli import output
-from memstore.cli.options import encoder_option, json_option, open_store, open_to_read
+from memstore.cli.lines import standard_input
+from memstore.cli.options import (
+    encoder_option,
+    json_option,
+    open_store,
+    open_to_read,
+    timezone_option,
+)
 from memstore.errors import MemstoreError
 
 _PACKAGES = (
@@ -77,6 +84,18 @@ def backup(ctx: click.Context, destination: str) -> None:
 
 
 @click.command()
+@click.argument("backup_", metavar="BACKUP")
+@click.pass_context
+def restore(ctx: click.Context, backup_: str) -> None:
+    """Make the store of a backup, once everything in it was found to agree."""
+    from memstore.store import MemoryStore
+
+    report = MemoryStore.restore(backup_, ctx.obj["store"])
+    checked = ", ".join(f"{count} {name}" for name, count in report.checked.items())
+    output.note(f"{ctx.obj['store']} is restored: {checked} checked")
+
+
+@click.command()
 @click.argument("file")
 @click.pass_context
 def export(ctx: click.Context, file: str) -> None:
@@ -86,12 +105,44 @@ def export(ctx: click.Context, file: str) -> None:
 
 @click.command(name="import")
 @click.argument("file")
+@click.option(
+    "--from",
+    "format_",
+    type=click.Choice(["mem0", "mcp", "langgraph"]),
+    help="The memory that exported it; memstore by default.",
+)
+@click.option("--namespace", "-n", metavar="PATH", help="What to put another memory's under.")
+@timezone_option
 @encoder_option
+@json_option
 @click.pass_context
-def import_command(ctx: click.Context, file: str, encoder: str | None) -> None:
-    """Store the memories of an export, under their ids, times and history."""
-    report = open_store(ctx, create=True, encoder=encoder).import_(file)
-    output.note(f"{report.added} added, {report.unchanged} unchanged")
+def import_command(
+    ctx: click.Context,
+    file: str,
+    format_: str | None,
+    namespace: str | None,
+    timezone: str | None,
+    encoder: str | None,
+    as_json: bool,
+) -> None:
+    """Store the memories of an export, under their ids, times and history.
+
+    FILE may be - for standard input. Of an export that is not whole nothing is stored. What another
+    memory has exported becomes new memories, with its ids as keys; run again, it adds nothing.
+    """
+    if format_ is None and (namespace is not None or timezone is not None):
+        raise click.UsageError("--namespace and --timezone are for exports of others: --from.")
+    source = standard_input() if file == "-" else file
+    report = open_store(ctx, create=True, encoder=encoder).import_(
+        source, format=format_, namespace=namespace, timezone=timezone
+    )
+    if as_json:
+        output.print_json(report)
+    output.errors(report.errors)
+    replaced = f", {report.superseded} superseded" if report.superseded else ""
+    output.note(f"{report.added} added, {report.unchanged} unchanged{replaced}")
+    if report.errors:
+        ctx.exit(1)
 
 
 @click.command()

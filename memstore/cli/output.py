@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Entity,
         Event,
         Hit,
+        LineError,
         Memory,
         Neighbour,
         QueryResult,
@@ -36,6 +37,7 @@ _ID_WIDTH = 26
 _KEY_WIDTH = 24
 _TOKEN_WIDTH = 24  # a token is some characters, unless a text is one word of thousands
 _SHOWN_MATCHES = 5
+_SHOWN_ERRORS = 20
 _BAR_WIDTH = 4  # columns on each side of a bar's middle
 _PIPED_WIDTH = 120  # columns of a table: piped output has no width of its own
 
@@ -97,6 +99,14 @@ def line(text: str) -> None:
 def note(text: str) -> None:
     """Say something that is no data."""
     click.echo(harmless(text), err=True)
+
+
+def errors(found: Sequence[LineError]) -> None:
+    """Say which inputs could not be stored, the first of many."""
+    for error in found[:_SHOWN_ERRORS]:
+        note(f"Error: {error}")
+    if len(found) > _SHOWN_ERRORS:
+        note(f"… and {len(found) - _SHOWN_ERRORS} more errors; --json lists them all")
 
 
 def print_result(result: QueryResult, *, explain: bool) -> None:

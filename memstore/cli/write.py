@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from memstore.types import IngestReport
 
 
-_SHOWN_ERRORS = 20
 _REMOVED = {
     "passages": ("passage", "passages"),
     "vectors": ("token vector", "token vectors"),
@@ -122,11 +121,7 @@ def ingest(
         report = dataclasses.replace(report, errors=stdin.all_errors(report.errors))
     if as_json:
         output.print_json(report)
-    for error in report.errors[:_SHOWN_ERRORS]:
-        output.note(f"Error: {error}")
-    if len(report.errors) > _SHOWN_ERRORS:
-        more = len(report.errors) - _SHOWN_ERRORS
-        output.note(f"… and {more} more errors; --json lists them all")
+    output.errors(report.errors)
     output.note(
         f"{report.added} added, {report.unchanged} unchanged, {report.superseded} superseded, "
         f"{len(report.errors)} errors, in {report.seconds:.1f} s"

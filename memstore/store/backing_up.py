@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -11,47 +12,52 @@ from contextlib import closing
 from pathlib import Path
 
 from memstore.catalog.engine import DATABASE, open_engine, reading, writing
-from memstore.errors import IndexDamaged, MemstoreError, StoreLocked, StoreUnwritable
-from memstore.index import sync_folder
+from memstore.errors import IndexDamaged, StoreLocked, StoreUnwritable
+from memstore.index import Manifest, sync_folder
+from memstore.store.appearing import appearing, new_path
 from memstore.store.columns import copy_row, name_copy
-from memstore.store.exporting import new_path
 from memstore.store.index_files import INDEX, holding_index, named_folders
 from memstore.store.opening import OpenStore
+
+_SHOWN = 5  # findings in a message
 
 
 def backup(opened: OpenStore, destination: str | os.PathLike[str]) -> Path:
     """Copy the store, while others read and write it, to a folder that does not exist yet.
 
+    What was copied is looked at: the database's pages, and the SHA-256 of every file of the index.
+    Damage does not keep the backup from being made, because it may be all that can be saved.
+
     Raises:
         BadInput: the destination exists.
-        IndexDamaged: a file of the index is missing.
+        IndexDamaged: the backup was made and carries the damage of the store.
         StoreLocked: the store was opened for reading, and another process replaced files of its
             index meanwhile; or it sealed for longer than `lock_timeout`.
         StoreUnwritable: it cannot be written.
     """
     target = new_path(destination, "folder")
-    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
     try:
-        partial.mkdir(mode=0o700, parents=True)
-        with index_at_rest(opened):
-            with (
-                closing(opened.engine.raw_connection()) as raw,
-                closing(sqlite3.connect(partial / DATABASE)) as copy,
-            ):
-                driver = raw.driver_connection
-                assert driver is not None
-                driver.backup(copy)
-            _copy_index(opened, partial)
-        with (partial / DATABASE).open("rb") as written:
-            os.fsync(written.fileno())
-        sync_folder(partial)
-        partial.rename(target)  # whoever sees the folder sees a whole store
-        sync_folder(target.parent)
+        with appearing(target, "folder") as partial:
+            with index_at_rest(opened):
+                _copy_database(opened, partial / DATABASE)
+                damage = copy_index(opened.path, partial, replaced_meanwhile=opened.read_only)
+            damage += _damaged_pages(partial / DATABASE)
+            sync_file(partial / DATABASE)
     except (OSError, sqlite3.Error) as error:
         raise StoreUnwritable(f"The backup to {target} failed: {error}.") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)  # gone already if all went well
+    if damage:
+        raise IndexDamaged(
+            f"The backup {target} was made, but {opened.path} is damaged, and so is its copy:\n"
+            f"{listed(damage)}\nWhat can be made again from the texts is, in either of them, by:\n"
+            f"    memstore --store {opened.path} verify --repair"
+        )
     return target
+
+
+def listed(findings: list[str]) -> str:
+    """Return findings as lines of a message, the first few of many."""
+    more = [f"and {len(findings) - _SHOWN} more"] if len(findings) > _SHOWN else []
+    return "\n".join(f"  {line}" for line in [*findings[:_SHOWN], *more])
 
 
 @contextlib.contextmanager
@@ -67,10 +73,46 @@ def index_at_rest(opened: OpenStore) -> Iterator[None]:
         yield
 
 
-def _copy_index(opened: OpenStore, target: Path) -> None:
-    """Copy the folders that the copied database names; its columns may be missing: it can do
-    without.
+def new_private_file(path: Path) -> None:
+    """Make an empty file that only its owner may read, whatever the umask says."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def sync_file(path: Path) -> None:
+    """Make what was written to a file durable."""
+    with path.open("rb") as written:
+        os.fsync(written.fileno())
+
+
+def _copy_database(opened: OpenStore, target: Path) -> None:
+    new_private_file(target)
+    with closing(opened.engine.raw_connection()) as raw, closing(sqlite3.connect(target)) as copy:
+        driver = raw.driver_connection
+        assert driver is not None
+        driver.backup(copy)
+
+
+def _damaged_pages(database: Path) -> list[str]:
+    """Return what SQLite finds wrong with a database nobody has open, reading all of it."""
+    with closing(sqlite3.connect(database)) as connection:
+        try:
+            rows = connection.execute("PRAGMA quick_check").fetchall()
+        except sqlite3.DatabaseError as error:
+            return [f"{DATABASE}: {error}"]
+    return [f"{DATABASE}: {row[0]}" for row in rows if row[0] != "ok"]
+
+
+def copy_index(store: Path, target: Path, *, replaced_meanwhile: bool = False) -> list[str]:
+    """Copy the folders of a store's index that the copied database names, and return what is wrong
+    with them. The copy of the columns is left out if anything is wrong with it: nothing needs it.
+
+    Args:
+        replaced_meanwhile: whether a file may be missing because others have replaced it.
+
+    Raises:
+        StoreLocked: they have.
     """
+    damage: list[str] = []
     engine = open_engine(target)
     try:
         with reading(engine, target) as connection:
@@ -78,34 +120,56 @@ def _copy_index(opened: OpenStore, target: Path) -> None:
             columns = copy_row(connection)
         for name, manifest in folders:
             try:
-                _copy_folder(opened.path / INDEX / name, target / INDEX / name, [*manifest])
+                wrong = _copy_folder(store / INDEX / name, target / INDEX / name, manifest)
             except FileNotFoundError as error:
-                if columns is None or name != columns.name:
-                    raise _gone(opened, error) from error
+                wrong = [f"{error.filename} is missing"]
+                if replaced_meanwhile and not (columns and columns.name == name):
+                    raise StoreLocked(
+                        f"{error.filename} was replaced while it was copied: another process seals "
+                        f"or compacts {store}. No backup was made; try again."
+                    ) from error
+            if wrong and columns and columns.name == name:
                 shutil.rmtree(target / INDEX / name)
                 with writing(engine, target) as connection:
                     name_copy(connection, None)
+            else:
+                damage += wrong
+    except IndexDamaged as error:  # the database cannot say what it needs
+        damage.append(str(error).replace(str(target), str(store)))
     finally:
         engine.dispose()
+    return damage
 
 
-def _copy_folder(source: Path, target: Path, files: list[str]) -> None:
-    target.mkdir(mode=0o700, parents=True)
-    for file in files:
-        shutil.copyfile(source / file, target / file)
-        with (target / file).open("rb") as written:
-            os.fsync(written.fileno())
+def _copy_folder(source: Path, target: Path, manifest: Manifest) -> list[str]:
+    """Copy the files that a manifest names, and return what is wrong with them."""
+    for folder in (target.parent, target):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    damage = []
+    for name, entry in manifest.items():
+        digest = copy_file(source / name, target / name)
+        if digest != entry["sha256"]:
+            damage.append(f"{source / name} is not as it was written: its SHA-256 differs")
     sync_folder(target)
     sync_folder(target.parent)
+    return damage
 
 
-def _gone(opened: OpenStore, error: FileNotFoundError) -> MemstoreError:
-    if opened.read_only:
-        return StoreLocked(
-            f"{error.filename} was replaced while it was copied: another process seals or compacts "
-            f"{opened.path}. No backup was made; try again."
-        )
-    return IndexDamaged(
-        f"{error.filename} is missing. No backup was made; make it again from the texts, then back "
-        "up:\n    memstore verify --repair"
-    )
+def copy_file(source: Path, target: Path) -> str:
+    """Copy a file to a new, private, durable one, and return the SHA-256 of what was read."""
+    digest = hashlib.sha256()
+    with source.open("rb") as original:
+        new_private_file(target)
+        with target.open("wb") as copy:
+            while block := original.read(1 << 20):
+                digest.update(block)
+                copy.write(block)
+            copy.flush()
+            os.fsync(copy.fileno())
+    return digest.hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

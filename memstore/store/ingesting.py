@@ -92,8 +92,21 @@ def ingest(
         for path in source:
             if isinstance(path, (str, PathLike)) and not Path(path).exists():
                 raise _missing(path)
+    items = read(source, defaults)
+    return store_items(opened, items, batch_size=batch_size, strict=strict, progress=progress)
+
+
+def store_items(
+    opened: OpenStore,
+    items: Iterator[Item],
+    *,
+    batch_size: int,
+    strict: bool,
+    progress: Callable[[IngestReport], None] | None,
+) -> IngestReport:
+    """Store drafts batch by batch, and report the errors between them."""
     began = time.monotonic()
-    items = _distinct(read(source, defaults))
+    items = _distinct(items)
     if strict:
         items = iter(_all_or_nothing(items))
     counted = {"added": 0, "unchanged": 0, "superseded": 0}

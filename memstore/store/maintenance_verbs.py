@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from memstore.encoders import Encoder, open_encoder
+from memstore.errors import BadInput
 from memstore.settings import DEFAULT_NAMESPACE
 from memstore.store import (
     backing_up,
@@ -17,11 +19,13 @@ from memstore.store import (
     exporting,
     importing,
     rebuilding,
+    restoring,
     sealing,
 )
 from memstore.store.opened_verbs import OpenedVerbs
 from memstore.store.sealing import Progress
 from memstore.store.writing import microseconds_now
+from memstore.times import zone
 from memstore.types import (
     CompactReport,
     ExportIndexReport,
@@ -94,8 +98,32 @@ class MaintenanceVerbs(OpenedVerbs):
         return count
 
     def backup(self, destination: str | os.PathLike[str]) -> Path:
-        """Copy the store to a new folder while it is in use, and return the folder."""
+        """Copy the store to a new folder while it is in use, and return the folder.
+
+        Raises:
+            BadInput: the folder exists.
+            IndexDamaged: the backup was made, and carries the damage of the store.
+            StoreLocked: another process seals or compacts; try again.
+            StoreUnwritable: it cannot be written.
+        """
         return backing_up.backup(self._opened, destination)
+
+    @staticmethod
+    def restore(
+        backup: str | os.PathLike[str], destination: str | os.PathLike[str]
+    ) -> VerifyReport:
+        """Make a store of a backup, and return what was looked at; it appears whole or not at all.
+
+        The backup stays as it is, and is one of an earlier schema too.
+
+        Raises:
+            BadInput: the destination exists; or the backup is an export, or in use as a store.
+            IndexDamaged: not everything in the backup agrees; nothing was restored.
+            SchemaTooNew: a newer memstore wrote it.
+            StoreNotFound: there is no backup.
+            StoreUnwritable: the destination cannot be written.
+        """
+        return restoring.restore(backup, destination, now=microseconds_now())
 
     def export(self, destination: str | os.PathLike[str]) -> int:
         """Write all live memories with their history to a new JSONL file; return their number.
@@ -106,15 +134,50 @@ class MaintenanceVerbs(OpenedVerbs):
         """
         return exporting.export(self._opened, destination)
 
-    def import_(self, source: str | os.PathLike[str]) -> ImportReport:
+    def import_(
+        self,
+        source: str | os.PathLike[str] | BinaryIO,
+        *,
+        format: str | None = None,  # noqa: A002  # as for `ingest`
+        namespace: str | None = None,
+        timezone: str | tzinfo | None = None,
+    ) -> ImportReport:
         """Store the memories of an export, under their ids, times and history.
 
         Those that are there stay as they are; those that were forgotten since come back.
 
+        Exports of other memories are new memories here, with their ids as keys: what was imported
+        before changes nothing, and what has changed there since supersedes it. What of them cannot
+        be stored is reported.
+
+        Args:
+            source: a path, or a file that was opened to read bytes.
+            format: `mem0`, `mcp` (the reference server's `memory.jsonl`) or `langgraph` (items of
+                a store); by default an export of memstore.
+            namespace: what to put the namespaces of another memory under.
+            timezone: of another memory's times that have no offset.
+
         Raises:
-            BadInput: not an export, or a line of it is damaged; batches before it are stored.
+            BadInput: not such an export, or it was cut off, damaged or changed: nothing is stored.
         """
-        return importing.import_(self._opened, source, now=microseconds_now(), wrote=self._wrote)
+        opened = self._opened
+        if format is None:
+            if namespace is not None or timezone is not None:
+                raise BadInput(
+                    "An export of memstore says its namespaces and times itself: leave namespace "
+                    "and timezone out."
+                )
+            return importing.import_(opened, source, now=microseconds_now(), wrote=self._wrote)
+        from memstore.store.adopting import adopt
+
+        return adopt(
+            opened,
+            source,
+            format,
+            namespace=namespace,
+            timezone=zone(timezone) if isinstance(timezone, str) else timezone,
+            wrote=self._wrote,
+        )
 
     def import_index(
         self,

@@ -92,11 +92,15 @@ class CompactReport:
 class ImportReport:
     """What an import did; `unchanged` were there already under the same id.
 
-    `added` also counts memories that had been forgotten and are back.
+    `added` also counts memories that had been forgotten and are back. `superseded` counts earlier
+    memories that those of another memory's export replaced, `errors` what of it could not be
+    stored.
     """
 
     added: int
     unchanged: int
+    superseded: int = 0
+    errors: tuple[LineError, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -129,7 +129,7 @@ def test_a_name_given_twice_is_one_mention_in_the_first_role(connection, add_mem
     row = add_memory(connection)
     bob = [Name("bob", "Bob", role="speaker"), Name("bob", "BOB", role="extracted")]
     links.link_entities(connection, row, space(connection, "default"), bob)
-    (link,) = links.links_of(connection, row)
+    (link,) = links.links_of(connection, [row])[row]
     assert (link.display, link.role) == ("Bob", "speaker")
     assert set(counts(connection).values()) == {1}
 
@@ -192,7 +192,7 @@ def test_given_names_and_speakers_are_told_from_what_was_extracted(connection, a
     assert links.given_names(connection, row) == ("Ana", ("Trip",))
     assert links.session_speakers(connection, space(connection, "default"), "s") == {"Ana"}
     assert links.session_speakers(connection, space(connection, "default"), "t") == set()
-    assert {item.canon: item.role for item in links.links_of(connection, row)} == {
+    assert {item.canon: item.role for item in links.links_of(connection, [row])[row]} == {
         "ana": "speaker",
         "trip": "given",
         "oslo": "extracted",

@@ -354,6 +354,16 @@ def test_a_store_of_the_first_schema_goes_on_as_one_of_the_present(made):
         assert store.verify().clean
 
 
+def test_a_backup_of_the_first_schema_is_restored_as_one_of_the_present(made, tmp_path):
+    with closing(sqlite3.connect(made / DATABASE)) as connection:
+        connection.executescript(TO_THE_FIRST_SCHEMA)
+    before = (made / DATABASE).read_bytes()
+    assert MemoryStore.restore(made, tmp_path / "again.mem").checked["memories"] == 1
+    assert (made / DATABASE).read_bytes() == before
+    with MemoryStore.open(tmp_path / "again.mem", read_only=True) as store:
+        assert store.query("Porto").hits[0].memory.text == "Ana lives in Porto."
+
+
 def test_trust_given_under_an_earlier_schema_is_what_votes_are_added_to(made):
     with closing(sqlite3.connect(made / DATABASE)) as connection:
         connection.executescript(TO_THE_FIRST_SCHEMA + "UPDATE memory SET alpha = 1.6, beta = 0.4;")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import json
 import os
 import shutil
 import sqlite3
@@ -99,6 +100,25 @@ def fingerprint() -> Fingerprint:
         return digest.hexdigest()
 
     return of
+
+
+@pytest.fixture(scope="session")
+def reseal() -> Callable[[Path], None]:
+    """Write the manifest of an export that was edited, as if another program had written it."""
+
+    def write(path: Path) -> None:
+        lines = path.read_bytes().rstrip(b"\n").split(b"\n")
+        if b'"manifest"' in lines[-1]:
+            lines.pop()
+        body = b"".join(line + b"\n" for line in lines)
+        said = {
+            "memories": len(lines) - 1,
+            "bytes": len(body),
+            "sha256": hashlib.sha256(body).hexdigest(),
+        }
+        path.write_bytes(body + json.dumps({"manifest": said}).encode() + b"\n")
+
+    return write
 
 
 @pytest.fixture(scope="session")

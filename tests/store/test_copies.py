@@ -62,8 +62,7 @@ def test_an_import_gives_back_every_memory_its_history_and_its_entities(
                       for e in store.history(memory.id)]  # fmt: skip
             after = [(e.verb, e.at, e.recorded_at, e.source, e.details)
                      for e in other.history(memory.id)]  # fmt: skip
-            assert after[:-1] == before
-            assert after[-1][0] == "import"
+            assert after == before
         assert other.entities(namespace="*") == store.entities(namespace="*")
         for text, namespace in (("turn 3", "*"), ("city", "default"), ("ünïcode", "team")):
             ask = {"namespace": namespace, "now": "2026-12-01T00:00:00Z", "limit": 20}
@@ -147,6 +146,7 @@ def test_a_damaged_line_is_named_and_its_batch_is_not_stored(
     other: MemoryStore,
     tmp_path: Path,
     fingerprint: Callable[[Path], str],
+    reseal: Callable[[Path], None],
     damage: str,
 ) -> None:
     _fill(store)
@@ -155,6 +155,7 @@ def test_a_damaged_line_is_named_and_its_batch_is_not_stored(
     lines = path.read_bytes().decode().split("\n")
     lines[3] = DAMAGES[damage](lines[3])
     path.write_bytes("\n".join(lines).encode(errors="surrogateescape"))
+    reseal(path)
     with other:
         before = fingerprint(other.path)
         with pytest.raises(BadInput, match=r"out\.jsonl:4: "):
@@ -162,30 +163,106 @@ def test_a_damaged_line_is_named_and_its_batch_is_not_stored(
         assert fingerprint(other.path) == before
 
 
-def test_an_export_that_was_cut_off_at_a_line_end_is_noticed(
+def _lines(content: bytes) -> list[bytes]:
+    return content.splitlines(keepends=True)
+
+
+BROKEN = {
+    "cut off at a line's end": (lambda whole: b"".join(_lines(whole)[:6]), "cut off at line 6"),
+    "cut off in a line": (lambda whole: b"".join(_lines(whole)[:6])[:-7], "cut off at line 6"),
+    "cut off in the manifest": (lambda whole: whole[:-9], "cut off at line 12"),
+    "one letter changed": (lambda whole: whole.replace(b"turn 3", b"turn 4", 1), "SHA-256"),
+    "a line taken out": (lambda whole: b"".join(_lines(whole)[:3] + _lines(whole)[4:]), "SHA-256"),
+    "one line written twice": (lambda whole: whole.replace(b"\n", b"\n\n", 1), "SHA-256"),
+    "written on": (lambda whole: whole + _lines(whole)[3], "cut off at line 13"),
+    "a count changed": (lambda whole: whole.replace(b'"memories": 10', b'"memories": 9'), "10 of"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_of_an_export_that_is_not_as_it_was_written_nothing_is_stored(
+    store: MemoryStore,
+    other: MemoryStore,
+    tmp_path: Path,
+    fingerprint: Callable[[Path], str],
+    kind: str,
+) -> None:
+    _fill(store)
+    store.set_source("crm", reliability=0.9)
+    path = tmp_path / "out.jsonl"
+    store.export(path)
+    whole = path.read_bytes()
+    harm, said = BROKEN[kind]
+    path.write_bytes(harm(whole))
+    assert path.read_bytes() != whole
+    with other:
+        before = fingerprint(other.path)
+        with pytest.raises(BadInput, match=said):
+            other.import_(path)
+        assert fingerprint(other.path) == before
+        path.write_bytes(whole)
+        assert other.import_(path).added == 10
+
+
+def test_an_export_of_the_version_before_can_be_imported_and_is_counted(
     store: MemoryStore, other: MemoryStore, tmp_path: Path
 ) -> None:
     _fill(store)
     path = tmp_path / "out.jsonl"
     store.export(path)
-    whole = path.read_bytes()
-    path.write_bytes(b"\n".join(whole.split(b"\n")[:6]) + b"\n")
+    header, *lines, _ = _lines(path.read_bytes())
+    earlier = json.dumps({**json.loads(header), "version": 2, "memories": 10}).encode()
     with other:
-        with pytest.raises(BadInput, match="5 of the 10 memories"):
+        path.write_bytes(b"\n".join([earlier, b"".join(lines[:-1])]))
+        with pytest.raises(BadInput, match="9 of the 10 memories"):
             other.import_(path)
-        path.write_bytes(whole)
-        other.import_(path)
-        assert {memory.id for memory in _all(other)} == {memory.id for memory in _all(store)}
+        assert not _all(other)
+        path.write_bytes(b"\n".join([earlier, b"".join(lines)]))
+        assert other.import_(path).added == 10
+        path.write_bytes(header.replace(b'"version": 3', b'"version": 4'))
+        with pytest.raises(BadInput, match="version 4"):
+            other.import_(path)
+
+
+def test_what_comes_through_a_pipe_is_checked_as_a_whole_too(
+    store: MemoryStore, other: MemoryStore, tmp_path: Path
+) -> None:
+    _fill(store)
+    path, pipe = tmp_path / "out.jsonl", tmp_path / "pipe"
+    store.export(path)
+    os.mkfifo(pipe)
+
+    def imported(content: bytes) -> int:
+        writer = threading.Thread(target=pipe.write_bytes, args=(content,))
+        writer.start()
+        try:
+            return other.import_(pipe).added
+        finally:
+            writer.join()
+
+    with other:
+        with pytest.raises(BadInput, match="cut off"):
+            imported(path.read_bytes()[:-50])
+        assert not _all(other)
+        assert imported(path.read_bytes()) == 10
+        with path.open("rb") as file:
+            assert other.import_(file).unchanged == 10
+        with pytest.raises(BadInput, match="opened with 'rb'"):
+            other.import_(5)  # type: ignore[arg-type]
+        assert sorted(file.name for file in other.path.iterdir()) == [
+            "memstore.db", "memstore.db-shm", "memstore.db-wal",
+        ]  # fmt: skip
 
 
 def test_a_memory_twice_in_one_export_is_stored_once(
-    store: MemoryStore, other: MemoryStore, tmp_path: Path
+    store: MemoryStore, other: MemoryStore, tmp_path: Path, reseal: Callable[[Path], None]
 ) -> None:
     store.add("tea")
     path = tmp_path / "out.jsonl"
     store.export(path)
-    header, line = path.read_bytes().splitlines()
-    path.write_bytes(b"\n".join([header.replace(b'"memories": 1', b'"memories": 2'), line, line]))
+    header, line, _ = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([header, line, line]))
+    reseal(path)
     with other:
         report = other.import_(path)
         assert (report.added, report.unchanged) == (1, 1)

@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -541,15 +542,16 @@ def test_an_import_keeps_when_a_source_was_believed_how_far_and_yields_to_aliase
     ],
 )
 def test_an_event_that_could_not_be_replayed_is_refused(
-    store: MemoryStore, tmp_path, event: dict[str, Any]
+    store: MemoryStore, tmp_path, event: dict[str, Any], reseal: Callable[[Path], None]
 ) -> None:
     store.add("tea")
     path = tmp_path / "out.jsonl"
     store.export(path)
-    header, line = path.read_text().splitlines()
+    header, line, _ = path.read_text().splitlines()
     item = json.loads(line)
     item["events"].append({**item["events"][0], **event})
     path.write_text(f"{header}\n{json.dumps(item)}\n")
+    reseal(path)
     with (
         MemoryStore.open(tmp_path / "other.mem", encoder="hashed") as other,
         pytest.raises(BadInput, match=r"out\.jsonl:2"),

@@ -590,7 +590,7 @@ def test_columns_are_read_in_pages_in_the_order_of_their_rows(
 
 @pytest.mark.parametrize("ids", [("é" * 20, "é" * 20 + "x"), ("a" * 25 + "é", "a" * 25 + "è")])
 def test_imported_ids_of_any_letters_and_length_are_told_apart(
-    store: MemoryStore, tmp_path: Path, ids: tuple[str, str]
+    store: MemoryStore, tmp_path: Path, ids: tuple[str, str], reseal: Callable[[Path], None]
 ) -> None:
     memories = store.add_many(["word1", "word2"])
     store.export(tmp_path / "out.jsonl")
@@ -598,6 +598,7 @@ def test_imported_ids_of_any_letters_and_length_are_told_apart(
     for memory, id_ in zip(memories, ids, strict=True):
         lines = lines.replace(memory.id, id_)
     (tmp_path / "long.jsonl").write_text(lines, "utf-8")
+    reseal(tmp_path / "long.jsonl")
     with MemoryStore.open(tmp_path / "other.mem", encoder="hashed") as other:
         other.import_(tmp_path / "long.jsonl")
         other.compact()
@@ -643,13 +644,17 @@ def test_a_backup_does_without_a_copy_of_the_columns_that_is_gone(
         assert _folders(copy) == _named(copy)
 
 
-def test_a_backup_without_a_segment_is_refused(store: MemoryStore, tmp_path: Path) -> None:
+def test_a_backup_without_a_segment_says_so_and_can_be_repaired(
+    store: MemoryStore, tmp_path: Path
+) -> None:
     _fill(store)
     store.compact()
     (_folder(store, "segment") / "codes.npy").unlink()
     with pytest.raises(IndexDamaged, match=r"codes.npy is missing(.|\n)*--repair"):
         store.backup(tmp_path / "copy")
-    assert [path.name for path in tmp_path.iterdir()] == ["agent.mem"]
+    with MemoryStore.open(tmp_path / "copy") as copy:
+        assert copy.verify(repair=True).clean
+        assert len(_found(copy)) == 40
 
 
 def test_a_reader_whose_backup_meets_a_merge_is_told_to_try_again(
@@ -660,10 +665,10 @@ def test_a_reader_whose_backup_meets_a_merge_is_told_to_try_again(
     _fill(store, 40, 50)
     copy_folder = backing_up._copy_folder
 
-    def replace_first(*arguments: Any) -> None:
+    def replace_first(*arguments: Any) -> list[str]:
         monkeypatch.setattr(backing_up, "_copy_folder", copy_folder)
         store.compact()
-        copy_folder(*arguments)
+        return copy_folder(*arguments)
 
     with MemoryStore.open(store.path, read_only=True) as reader:
         # the codec stays, the segment after it is replaced
@@ -697,12 +702,17 @@ def test_an_import_notes_each_batch_and_a_repair_what_became_hot(
 
 
 def test_an_import_that_fails_has_noted_what_it_stored(
-    store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: MemoryStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    reseal: Callable[[Path], None],
 ) -> None:
     _fill(store)
     store.export(tmp_path / "out.jsonl")
-    with (tmp_path / "out.jsonl").open("a") as file:
-        file.write("no json\n")
+    lines = (tmp_path / "out.jsonl").read_text("utf-8").splitlines()
+    lines[-2] = "no json"
+    (tmp_path / "out.jsonl").write_text("\n".join(lines), "utf-8")
+    reseal(tmp_path / "out.jsonl")
     noted: list[int] = []
     monkeypatch.setattr(importing, "_BATCH", 16)
     monkeypatch.setattr(background.BackgroundSealing, "wrote", lambda _, n: noted.append(n))

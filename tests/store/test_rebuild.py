@@ -134,6 +134,7 @@ def test_a_handle_of_the_old_encoder_neither_reads_nor_writes_after_a_rebuild(
     store: MemoryStore,
     tmp_path: Path,
     fingerprint: Callable[[Path], str],
+    reseal: Callable[[Path], None],
     encoder: HashedEncoder,
 ) -> None:
     _fill(store)
@@ -142,6 +143,7 @@ def test_a_handle_of_the_old_encoder_neither_reads_nor_writes_after_a_rebuild(
     path.write_text(
         (tmp_path / "out.jsonl").read_text().replace('"id": "0', '"id": "1'), encoding="utf-8"
     )
+    reseal(path)
     memory = store.get_by_key("1")
     store.query("word1")
     with MemoryStore.open(store.path) as other:

@@ -463,7 +463,7 @@ def test_a_reader_in_another_process_follows_seals_merges_and_changes(
 
 
 def test_a_memory_under_a_long_id_that_was_imported_is_changed_like_any_other(
-    store: MemoryStore, tmp_path: Path
+    store: MemoryStore, tmp_path: Path, reseal: Callable[[Path], None]
 ) -> None:
     memories = store.add_many(["word1", "word2"])
     store.export(tmp_path / "out.jsonl")
@@ -472,6 +472,7 @@ def test_a_memory_under_a_long_id_that_was_imported_is_changed_like_any_other(
     for memory, id_ in zip(memories, ids, strict=True):
         lines = lines.replace(memory.id, id_)
     (tmp_path / "long.jsonl").write_text(lines, "utf-8")
+    reseal(tmp_path / "long.jsonl")
     store.forget([memory.id for memory in memories])
     store.import_(tmp_path / "long.jsonl")
     assert {hit.memory.id for hit in store.query("word1").hits} == set(ids)
@@ -1206,8 +1207,8 @@ def test_an_export_of_sealed_memories_comes_back_whole(store: MemoryStore, tmp_p
     _fill(store)
     store.compact()
     store.export(tmp_path / "out.jsonl")
-    header = json.loads((tmp_path / "out.jsonl").read_text("utf-8").splitlines()[0])
-    assert header["memories"] == 60
+    last = json.loads((tmp_path / "out.jsonl").read_text("utf-8").splitlines()[-1])
+    assert last["manifest"]["memories"] == 60
     with MemoryStore.open(tmp_path / "other.mem", encoder="hashed") as other:
         other.import_(tmp_path / "out.jsonl")
         assert set(_keys(other, "word3")) == set(_keys(store, "word3"))

@@ -111,6 +111,7 @@ def test_an_update_moves_the_reference_time_only_with_a_time(
     tmp_path: Path,
     sql: Callable[..., list[tuple[Any, ...]]],
     stamp: Callable[[Path, str], None],
+    reseal: Callable[[Path], None],
 ) -> None:
     times = {
         "observed_at": "2026-01-03T00:00:00Z",
@@ -119,9 +120,10 @@ def test_an_update_moves_the_reference_time_only_with_a_time(
     }
     store.add("tea")
     store.export(tmp_path / "out.jsonl")
-    header, line = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    header, line, _ = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
     item = json.dumps({**json.loads(line), "observed_at": times["observed_at"]})
     (tmp_path / "out.jsonl").write_text(f"{header}\n{item}\n", encoding="utf-8")
+    reseal(tmp_path / "out.jsonl")
     with MemoryStore.open(tmp_path / "other.mem", encoder="hashed") as other:
         other.import_(tmp_path / "out.jsonl")
         [memory] = other.list().memories

@@ -306,7 +306,9 @@ def test_a_backup_of_a_damaged_store_does_not_hide_the_damage(
     sealed: MemoryStore, tmp_path: Path
 ) -> None:
     _flip(_file(sealed, "segment", "residuals.npy"), -1)
-    with MemoryStore.open(sealed.backup(tmp_path / "copy")) as copy:
+    with pytest.raises(IndexDamaged, match=r"copy was made, but .*\n.*residuals.npy"):
+        sealed.backup(tmp_path / "copy")
+    with MemoryStore.open(tmp_path / "copy") as copy:
         _repair(copy)
         _check_whole(copy)
     assert not sealed.verify().clean

@@ -1,0 +1,89 @@
+"""Files and folders that appear whole or not at all: made beside their place, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from memstore.errors import BadInput
+from memstore.index import sync_folder
+
+Kind = Literal["file", "folder"]
+
+
+def new_path(destination: str | os.PathLike[str], kind: Kind) -> Path:
+    """Return the path of a copy, refusing one that is taken, be it by a broken link."""
+    target = Path(destination)
+    if os.path.lexists(target):
+        raise BadInput(f"{target} exists already. Give the path of a new {kind}.")
+    return target
+
+
+@contextlib.contextmanager
+def appearing(target: Path, kind: Kind) -> Iterator[Path]:
+    """Yield a new, private file or folder that gets its name when the block ends without an error.
+
+    It lies in or is `NAME.partial-PID`, which is locked for as long as somebody works on it. What
+    killed processes left behind of the same name is removed first. (A lock ends with its process;
+    its number may be given out again, and is that of another process in another container.)
+
+    Raises:
+        OSError: it cannot be made or renamed; nothing is left.
+        BadInput: somebody else has made the target meanwhile.
+    """
+    _remove_left_behind(target)
+    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
+    if kind == "file":
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        made = partial
+    else:
+        # one level down: what is left of a killed process does not even look like a store
+        partial.mkdir(mode=0o700, parents=True)
+        made = partial / "unfinished"
+    lock = os.open(partial, os.O_RDONLY)
+    try:
+        _lock(lock)
+        if kind == "folder":
+            made.mkdir(mode=0o700)
+        yield made
+        if kind == "folder":
+            sync_folder(made)
+        made.rename(new_path(target, kind))
+        sync_folder(target.parent)
+    finally:
+        os.close(lock)
+        _remove(partial)
+
+
+def _remove_left_behind(target: Path) -> None:
+    named = re.compile(re.escape(target.name) + r"\.partial-\d+")
+    with contextlib.suppress(OSError):  # whoever may not look there will hear it when writing
+        for path in [path for path in target.parent.iterdir() if named.fullmatch(path.name)]:
+            lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                if _lock(lock):
+                    _remove(path)
+            finally:
+                os.close(lock)
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock a file or folder; False if somebody has, or its file system has no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
