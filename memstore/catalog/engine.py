@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import QueuePool
 
+from memstore.catalog.forking import ForkAwareConnection, check_not_inherited, no_fork, register
 from memstore.errors import IndexDamaged, MemstoreError, StoreLocked, StoreUnwritable
 
 DATABASE = "memstore.db"
@@ -44,16 +45,22 @@ def open_engine(
     """
     # absolute, so that later connections of the pool survive a change of the working directory;
     # as bytes, since a path need not be UTF-8
-    path = quote(os.fsencode(os.path.abspath(store / DATABASE)))
-    uri = f"file://{path}?mode={'ro' if read_only else 'rwc'}"
+    file = os.path.abspath(store / DATABASE)
+    uri = f"file://{quote(os.fsencode(file))}?mode={'ro' if read_only else 'rwc'}"
     if read_only and not os.access(store, os.W_OK) and not (store / f"{DATABASE}-wal").exists():
         # Readers of a write-ahead log share a file beside it, which cannot be made here. Without a
         # log nobody is writing: the file is all there is.
         uri += "&immutable=1"
 
     def connect() -> sqlite3.Connection:
+        check_not_inherited(file)
         connection = sqlite3.connect(
-            uri, uri=True, timeout=lock_timeout, isolation_level=None, check_same_thread=False
+            uri,
+            uri=True,
+            timeout=lock_timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=ForkAwareConnection,
         )
         try:
             connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
@@ -64,6 +71,7 @@ def open_engine(
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = FULL")  # commit = durable
                 connection.execute("PRAGMA secure_delete = ON")  # freed bytes are zeroed
+            connection.remember(file)
         except BaseException:
             connection.close()
             raise
@@ -72,6 +80,7 @@ def open_engine(
     engine = create_engine(
         "sqlite://", creator=connect, poolclass=QueuePool, pool_size=4, max_overflow=-1
     )
+    register(engine)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -83,7 +92,7 @@ def open_engine(
 @contextlib.contextmanager
 def reading(engine: Engine, store: Path) -> Iterator[Connection]:
     """Yield a connection in one read transaction: everything read is of one moment."""
-    with named_errors(store), engine.connect() as connection, connection.begin():
+    with named_errors(store), no_fork(), engine.connect() as connection, connection.begin():
         yield connection
 
 
@@ -98,10 +107,19 @@ def writing(engine: Engine, store: Path, *, wait: float | None = None) -> Iterat
         StoreLocked: another process kept the lock longer than that.
         StoreUnwritable: the disk is full, the store read-only, or I/O failed.
     """
-    with named_errors(store, _NOT_STORED), engine.connect() as connection:
+    with named_errors(store, _NOT_STORED), no_fork(), engine.connect() as connection:
         exclusive = connection.execution_options(begin="BEGIN IMMEDIATE")
         with _waiting(connection, wait), exclusive.begin(), holding(store):
             yield exclusive
+
+
+@contextlib.contextmanager
+def bare(engine: Engine) -> Iterator[sqlite3.Connection]:
+    """Yield a driver's connection, for what SQLite does outside of transactions."""
+    with no_fork(), closing(engine.raw_connection()) as raw:
+        driver = raw.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        yield driver
 
 
 @contextlib.contextmanager
@@ -133,9 +151,7 @@ def rewrite(engine: Engine, store: Path, consequence: str = "") -> bool:
         StoreLocked: another process writes.
         StoreUnwritable: there is not up to twice its size in free space.
     """
-    with named_errors(store, consequence), closing(engine.raw_connection()) as raw, holding(store):
-        driver = raw.driver_connection
-        assert driver is not None
+    with named_errors(store, consequence), bare(engine) as driver, holding(store):
         driver.execute("VACUUM")
         return not driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
 

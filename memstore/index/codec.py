@@ -43,6 +43,7 @@ PANEL = 32  # centroids whose values lie side by side for the kernels
 GROUPED_FROM = 16_384  # centroids from which on assignment goes through groups of them
 GROUPS = 128
 PROBED_GROUPS = 8
+_forked = False  # whether this process was forked from another
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,6 +199,8 @@ def train(
             # first the driver: without one, faiss-gpu ends the process when it is asked
             gpu=gpu_driver() and faiss.get_num_gpus() > 0,
         )
+        if _forked:
+            faiss.omp_set_num_threads(1)
         kmeans.train(points[held_out:])
         check()
         centroids = half_precision(np.asarray(kmeans.centroids, dtype=np.float32))
@@ -206,6 +209,16 @@ def train(
         residuals = vectors - centroids[draft.assign(vectors)]
     check()
     return Codec(centroids, *_buckets(residuals.ravel(), bits))
+
+
+def _in_child() -> None:
+    """Note a fork: GNU's OpenMP waits for ever for threads that have stayed in the parent."""
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 def gpu_driver() -> bool:

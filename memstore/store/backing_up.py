@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from memstore.catalog.engine import DATABASE, open_engine, reading, writing
+from memstore.catalog.engine import DATABASE, bare, open_engine, reading, writing
 from memstore.errors import IndexDamaged, MemstoreError, StoreLocked, StoreUnwritable
 from memstore.index import sync_folder
 from memstore.store.columns import copy_row, name_copy
@@ -35,11 +35,9 @@ def backup(opened: OpenStore, destination: str | os.PathLike[str]) -> Path:
         partial.mkdir(mode=0o700, parents=True)
         with index_at_rest(opened):
             with (
-                closing(opened.engine.raw_connection()) as raw,
+                bare(opened.engine) as driver,
                 closing(sqlite3.connect(partial / DATABASE)) as copy,
             ):
-                driver = raw.driver_connection
-                assert driver is not None
                 driver.backup(copy)
             _copy_index(opened, partial)
         with (partial / DATABASE).open("rb") as written:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from memstore.catalog.forking import inherited
 from memstore.encoders import Encoder
 from memstore.errors import BadInput, MemstoreError
 from memstore.rerank import Reranker
@@ -112,10 +113,14 @@ class MemoryStore(ReadingVerbs, FeedbackVerbs, EntityVerbs, LearningVerbs, Maint
         self.close()
 
     def close(self) -> None:
-        """Release the store's files, once a sealing under way is done. Safe to call twice."""
+        """Release the store's files, once a sealing under way is done. Safe to call twice.
+
+        In a forked child, which has no part in its parent's store, it does nothing to the files.
+        """
         if self._open is not None:
-            self._sealing.finish()
-            self._open.engine.dispose()
+            if self._open.process == os.getpid():
+                self._sealing.finish()
+                self._open.engine.dispose()
             self._open = None
 
     @property
@@ -132,6 +137,8 @@ class MemoryStore(ReadingVerbs, FeedbackVerbs, EntityVerbs, LearningVerbs, Maint
     def _opened(self) -> OpenStore:
         if self._open is None:
             raise BadInput("This store is closed. Open it again: MemoryStore.open(path).")
+        if self._open.process != os.getpid():
+            raise inherited(self._open.process, f"The store {self._open.path}")
         return self._open
 
     def _wrote(self, memories: int) -> None:
