@@ -1,0 +1,3 @@
+"""What keeps pytest from collecting the programs that these tests run."""
+
+collect_ignore = ["drivers"]
