@@ -7,6 +7,7 @@ so connections are opened in autocommit mode and every transaction is begun here
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import sqlite3
@@ -16,16 +17,19 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import QueuePool
 
+from memstore.catalog.engine_use import EngineUse
 from memstore.catalog.forking import ForkAwareConnection, check_not_inherited, no_fork, register
 from memstore.errors import IndexDamaged, MemstoreError, StoreLocked, StoreUnwritable
 
 DATABASE = "memstore.db"
 _HOLDER = "writer.json"
+_uses: WeakKeyDictionary[Engine, EngineUse] = WeakKeyDictionary()
 _NOT_STORED = "This transaction was not stored; what was committed before it is. "
 
 
@@ -81,6 +85,7 @@ def open_engine(
         "sqlite://", creator=connect, poolclass=QueuePool, pool_size=4, max_overflow=-1
     )
     register(engine)
+    _uses[engine] = EngineUse()
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -89,10 +94,25 @@ def open_engine(
     return engine
 
 
+def close_engine(engine: Engine) -> None:
+    """Close all connections, once the transactions of other threads have ended.
+
+    Whoever begins one afterwards gets a BadInput that says that the store is closed.
+    """
+    _uses[engine].end()
+    engine.dispose()
+
+
+@contextlib.contextmanager
+def _using(engine: Engine) -> Iterator[None]:
+    with no_fork(), _uses[engine]:
+        yield
+
+
 @contextlib.contextmanager
 def reading(engine: Engine, store: Path) -> Iterator[Connection]:
     """Yield a connection in one read transaction: everything read is of one moment."""
-    with named_errors(store), no_fork(), engine.connect() as connection, connection.begin():
+    with named_errors(store), _using(engine), engine.connect() as connection, connection.begin():
         yield connection
 
 
@@ -107,7 +127,7 @@ def writing(engine: Engine, store: Path, *, wait: float | None = None) -> Iterat
         StoreLocked: another process kept the lock longer than that.
         StoreUnwritable: the disk is full, the store read-only, or I/O failed.
     """
-    with named_errors(store, _NOT_STORED), no_fork(), engine.connect() as connection:
+    with named_errors(store, _NOT_STORED), _using(engine), engine.connect() as connection:
         exclusive = connection.execution_options(begin="BEGIN IMMEDIATE")
         with _waiting(connection, wait), exclusive.begin(), holding(store):
             yield exclusive
@@ -116,7 +136,7 @@ def writing(engine: Engine, store: Path, *, wait: float | None = None) -> Iterat
 @contextlib.contextmanager
 def bare(engine: Engine) -> Iterator[sqlite3.Connection]:
     """Yield a driver's connection, for what SQLite does outside of transactions."""
-    with no_fork(), closing(engine.raw_connection()) as raw:
+    with _using(engine), closing(engine.raw_connection()) as raw:
         driver = raw.driver_connection
         assert isinstance(driver, sqlite3.Connection)
         yield driver
@@ -170,7 +190,9 @@ def holding(store: Path) -> Iterator[None]:
     Only a note: SQLite's lock is the lock, so a note left behind by a kill harms nobody.
     """
     note = os.path.join(store, _HOLDER)
-    who = {"pid": os.getpid(), "command": os.path.basename(sys.argv[0]), "since": time.time()}
+    pid = os.getpid()
+    command = os.path.basename(sys.argv[0])
+    who = {"pid": pid, "command": command, "began": _own_begin(pid), "since": time.time()}
     with contextlib.suppress(OSError):
         # bare system calls: pathlib and text files take 0.2 ms more, in every write
         file = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -191,7 +213,8 @@ def _holder(store: Path) -> str:
         held = max(0.0, time.time() - float(note["since"]))
         pid = int(note["pid"])
         name = f"process {pid} ({note['command']}), for {held:.0f} s"
-        return name if _runs(pid) else "another process"  # the note may outlive its writer
+        # the note may outlive its writer, whose number may be another program's by now
+        return name if _runs(pid) and note["began"] == _begin(pid) else "another process"
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return "another process"
 
@@ -204,6 +227,18 @@ def _runs(pid: int) -> bool:
     except PermissionError:  # it is another user's
         return True
     return True
+
+
+def _begin(pid: int) -> str | None:
+    """Return when a process began, in ticks since the system did; None where nobody says."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as status:
+            return status.read().rpartition(b") ")[2].split()[19].decode()
+    except OSError:
+        return None
+
+
+_own_begin = functools.lru_cache(maxsize=1)(_begin)  # every write notes it
 
 
 @contextlib.contextmanager

@@ -5,8 +5,8 @@ Set MEMSTORE_TORTURE=1 for three minutes of eight readers.
 
 from __future__ import annotations
 
-import contextlib
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -15,8 +15,6 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 import memstore
 from memstore import MemoryStore
@@ -27,6 +25,8 @@ TORTURE = os.environ.get("MEMSTORE_TORTURE") == "1"
 READERS = 8 if TORTURE else 3
 SECONDS = 180.0 if TORTURE else 8.0
 LARGEST_LOG = 64 << 20  # bytes of the write-ahead log: it begins anew behind 4 MB, but VACUUM adds
+
+_logger = logging.getLogger(__name__)
 
 DRIVER = Path(__file__).parent / "drivers" / "many_processes.py"
 WHOLE = ("list", "export", "backup")  # what shows every memory
@@ -94,9 +94,12 @@ def check_observation(line: Line, lives: dict[str, Life]) -> None:
         assert not missing, (line["op"], missing)
     elif line["op"] == "get" or line["holds"]:
         life = lives[line["id"]]
-        same = line["op"] == "get" or life.version_at_least(line["began"]) == life.version_at_most(
-            line["ended"]
-        ) == line["version"]
+        same = (
+            line["op"] == "get"
+            or life.version_at_least(line["began"])
+            == life.version_at_most(line["ended"])
+            == line["version"]
+        )
         if life.certainly_there(line) and same:
             assert line["id"] in line["seen"], line
 
@@ -133,7 +136,7 @@ def longest_log(processes: list[subprocess.Popen[str]], log: Path) -> int:
 
 
 def test_processes_that_read_and_write_all_kinds_of_things_see_committed_states_and_lose_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
 ) -> None:
     path = tmp_path / "agent.mem"
     MemoryStore.open(path, encoder="hashed").close()
@@ -190,7 +193,6 @@ def test_processes_that_read_and_write_all_kinds_of_things_see_committed_states_
     for lines in told:
         for name, (count, longest) in lines[-1]["tallies"].items():
             slowest[name], counts[name] = max(slowest[name], longest), counts[name] + count
-    with capsys.disabled() if TORTURE else contextlib.nullcontext():
-        print("largest log:", largest, "bytes; operations and the slowest, in seconds:")
-        for name in sorted(counts):
-            print(f"  {name}: {counts[name]}, {slowest[name]:.2f}")
+    _logger.info("largest log: %d bytes", largest)  # --log-cli-level=INFO shows it
+    for name in sorted(counts):
+        _logger.info("%s: %d times, the slowest %.2f s", name, counts[name], slowest[name])
