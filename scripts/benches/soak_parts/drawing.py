@@ -6,11 +6,16 @@ from typing import Any
 
 from memstore.evaluation.plot import COLOURS, GREY, new_figure
 
+POINTS = 300  # of each line, about
 SHOWN = ("query", "add", "update", "forget")
 
 
 def draw(samples: Sequence[dict[str, Any]], reader: Sequence[dict[str, Any]], path: Path) -> None:
     """Write the plot, as SVG or PNG by its suffix."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    reader = reader[:: max(1, len(reader) // POINTS)]
+    samples = samples[:: max(1, len(samples) // POINTS)]
     minutes = [sample["at"] / 60 for sample in samples]
     full = next((s["at"] / 60 for s in samples if s["phase"] == "steady"), None)
     with new_figure(path, width=7.5, height=8.5) as figure:
@@ -45,6 +50,9 @@ def draw(samples: Sequence[dict[str, Any]], reader: Sequence[dict[str, Any]], pa
                     label=name if point == "p50" else None,
                 )
         latency.set_yscale("log")
+        latency.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        latency.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        latency.yaxis.set_minor_locator(NullLocator())
         latency.legend(frameon=False, fontsize=8, ncols=len(SHOWN))
         latency.set_ylabel("p50, p99\n(dotted), ms")
         latency.set_xlabel("minutes")

@@ -22,9 +22,7 @@ def checks(steady: Sequence[dict[str, Any]], who: str) -> list[dict[str, Any]]:
         first = statistics.median(sample[name] for sample in steady[:third])
         last = statistics.median(sample[name] for sample in steady[-third:])
         fine = last <= first * (1 + share) + room
-        found.append(
-            {"check": f"{who}: {name} is flat", "first": first, "last": last, "ok": fine}
-        )
+        found.append({"check": f"{who}: {name} is flat", "first": first, "last": last, "ok": fine})
     return found
 
 

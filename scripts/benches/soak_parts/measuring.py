@@ -11,9 +11,7 @@ MIB = 1 << 20
 
 def own_process() -> dict[str, Any]:
     """Return this process's memory in MiB (`anonymous`: without mapped files), and its handles."""
-    status = dict(
-        line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines()
-    )
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return {
         "rss_mib": round(int(status["VmRSS"].split()[0]) / 1024, 1),
         "anonymous_mib": round(int(status["RssAnon"].split()[0]) / 1024, 1),

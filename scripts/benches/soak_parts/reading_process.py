@@ -7,17 +7,18 @@ import threading
 import time
 from pathlib import Path
 
+from memstore import MemoryStore
 from soak_parts.measuring import own_process
 from soak_parts.workload import WORDS
 
-from memstore import MemoryStore
+SAMPLED_EVERY = 0.5  # seconds
 
 
 def main(path: Path, seed: int) -> None:
     ended = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
     source = random.Random(seed)
-    samples, queries, began = [], 0, time.monotonic()
+    samples, queries, sampled = [], 0, 0.0
     with MemoryStore.open(path, read_only=True) as store:
         while not ended.is_set():
             words = [f"word{int(WORDS * source.random() ** 3)}" for _ in range(3)]
@@ -25,8 +26,10 @@ def main(path: Path, seed: int) -> None:
             for hit in hits[:1]:
                 assert f"n{hit.memory.metadata['n']} " in hit.memory.text
             queries += 1
-            if queries % 50 == 0:
-                samples.append({"at": round(time.monotonic() - began, 1), **own_process()})
+            now = time.monotonic()
+            if now - sampled >= SAMPLED_EVERY:
+                samples.append({"at": now, **own_process()})
+                sampled = now
             time.sleep(0.05)  # as if it did something with them
     print(json.dumps({"queries": queries, "samples": samples}))
 
