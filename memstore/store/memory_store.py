@@ -50,7 +50,8 @@ class MemoryStore(ReadingVerbs, FeedbackVerbs, EntityVerbs, LearningVerbs, Maint
     """Memories on disk that can be asked in plain language.
 
     A store is a folder. Any number of processes may read it; one at a time writes. What `add` has
-    returned is durable and found by the next query. Objects may be used from several threads.
+    returned is durable and found by the next query. Objects may be used from several threads; a
+    forked process opens its own.
 
     >>> import tempfile
     >>> with MemoryStore.open(tempfile.mkdtemp(), encoder="hashed") as store:

@@ -22,8 +22,8 @@ from memstore.catalog.engine import reading
 from memstore.store.index_files import named_folders
 
 TORTURE = os.environ.get("MEMSTORE_TORTURE") == "1"
-READERS = 8 if TORTURE else 3
-SECONDS = 180.0 if TORTURE else 8.0
+READERS = 8 if TORTURE else 2
+SECONDS = 180.0 if TORTURE else 5.0
 LARGEST_LOG = 64 << 20  # bytes of the write-ahead log: it begins anew behind 4 MB, but VACUUM adds
 
 _logger = logging.getLogger(__name__)
