@@ -26,7 +26,10 @@ class MemstoreError(Exception):
 
 
 class BadInput(MemstoreError):
-    """The input cannot be accepted; the store is as it was before the call."""
+    """The input cannot be accepted; the store is as it was before the call.
+
+    Also of a store that was closed, or that this process inherited from the one it was forked from.
+    """
 
 
 class MemoryNotFound(BadInput):

@@ -7,6 +7,7 @@ so connections are opened in autocommit mode and every transaction is begun here
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import sqlite3
@@ -16,18 +17,22 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import QueuePool
 
 from memstore.catalog.damage import first_damage
+from memstore.catalog.engine_use import EngineUse
+from memstore.catalog.forking import ForkAwareConnection, check_not_inherited, no_fork, register
 from memstore.errors import IndexDamaged, MemstoreError, StoreLocked, StoreUnwritable
 
 DATABASE = "memstore.db"
 _HOLDER = "writer.json"
 # what values that make no sense end in, wherever they are used
 SENSELESS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, DatabaseError)
+_uses: WeakKeyDictionary[Engine, EngineUse] = WeakKeyDictionary()
 _NOT_STORED = "This transaction was not stored; what was committed before it is. "
 
 
@@ -47,16 +52,22 @@ def open_engine(
     """
     # absolute, so that later connections of the pool survive a change of the working directory;
     # as bytes, since a path need not be UTF-8
-    path = quote(os.fsencode(os.path.abspath(store / DATABASE)))
-    uri = f"file://{path}?mode={'ro' if read_only else 'rwc'}"
+    file = os.path.abspath(store / DATABASE)
+    uri = f"file://{quote(os.fsencode(file))}?mode={'ro' if read_only else 'rwc'}"
     if read_only and not os.access(store, os.W_OK) and not (store / f"{DATABASE}-wal").exists():
         # Readers of a write-ahead log share a file beside it, which cannot be made here. Without a
         # log nobody is writing: the file is all there is.
         uri += "&immutable=1"
 
     def connect() -> sqlite3.Connection:
+        check_not_inherited(file)
         connection = sqlite3.connect(
-            uri, uri=True, timeout=lock_timeout, isolation_level=None, check_same_thread=False
+            uri,
+            uri=True,
+            timeout=lock_timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=ForkAwareConnection,
         )
         try:
             connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
@@ -67,6 +78,7 @@ def open_engine(
                 _keep_log(connection, store)
                 connection.execute("PRAGMA synchronous = FULL")  # commit = durable
                 connection.execute("PRAGMA secure_delete = ON")  # freed bytes are zeroed
+            connection.remember(file)
         except UnicodeDecodeError as error:  # an error's message quotes a damaged schema
             connection.close()
             raise sqlite3.DatabaseError(f"could not decode to UTF-8: {error}") from error
@@ -78,6 +90,8 @@ def open_engine(
     engine = create_engine(
         "sqlite://", creator=connect, poolclass=QueuePool, pool_size=4, max_overflow=-1
     )
+    register(engine)
+    _uses[engine] = EngineUse()
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -96,6 +110,21 @@ def _keep_log(connection: sqlite3.Connection, store: Path) -> None:
         )
 
 
+def close_engine(engine: Engine) -> None:
+    """Close all connections, once the transactions of other threads have ended.
+
+    Whoever begins one afterwards gets a BadInput that says that the store is closed.
+    """
+    _uses[engine].end()
+    engine.dispose()
+
+
+@contextlib.contextmanager
+def _using(engine: Engine) -> Iterator[None]:
+    with no_fork(), _uses[engine]:
+        yield
+
+
 @contextlib.contextmanager
 def reading(engine: Engine, store: Path) -> Iterator[Connection]:
     """Yield a connection in one read transaction: everything read is of one moment.
@@ -105,6 +134,7 @@ def reading(engine: Engine, store: Path) -> Iterator[Connection]:
     """
     with (
         named_errors(store),
+        _using(engine),
         engine.connect() as connection,
         _damage_named(connection, store),
         connection.begin(),
@@ -123,7 +153,7 @@ def writing(engine: Engine, store: Path, *, wait: float | None = None) -> Iterat
         StoreLocked: another process kept the lock longer than that.
         StoreUnwritable: the disk is full, the store read-only, or I/O failed.
     """
-    with named_errors(store, _NOT_STORED), engine.connect() as connection:
+    with named_errors(store, _NOT_STORED), _using(engine), engine.connect() as connection:
         exclusive = connection.execution_options(begin="BEGIN IMMEDIATE")
         with (
             _waiting(connection, wait),
@@ -149,6 +179,15 @@ def _damage_named(connection: Connection, store: Path) -> Iterator[None]:
             f"{store / DATABASE} is damaged: {found}. Mend what can be:\n"
             f"    memstore --store {store} verify --repair"
         ) from error
+
+
+@contextlib.contextmanager
+def bare(engine: Engine) -> Iterator[sqlite3.Connection]:
+    """Yield a driver's connection, for what SQLite does outside of transactions."""
+    with _using(engine), closing(engine.raw_connection()) as raw:
+        driver = raw.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        yield driver
 
 
 @contextlib.contextmanager
@@ -180,9 +219,7 @@ def rewrite(engine: Engine, store: Path, consequence: str = "") -> bool:
         StoreLocked: another process writes.
         StoreUnwritable: there is not up to twice its size in free space.
     """
-    with named_errors(store, consequence), closing(engine.raw_connection()) as raw, holding(store):
-        driver = raw.driver_connection
-        assert driver is not None
+    with named_errors(store, consequence), bare(engine) as driver, holding(store):
         driver.execute("VACUUM")
         return not driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
 
@@ -201,7 +238,9 @@ def holding(store: Path) -> Iterator[None]:
     Only a note: SQLite's lock is the lock, so a note left behind by a kill harms nobody.
     """
     note = os.path.join(store, _HOLDER)
-    who = {"pid": os.getpid(), "command": os.path.basename(sys.argv[0]), "since": time.time()}
+    pid = os.getpid()
+    command = os.path.basename(sys.argv[0])
+    who = {"pid": pid, "command": command, "began": _own_begin(pid), "since": time.time()}
     with contextlib.suppress(OSError):
         # bare system calls: pathlib and text files take 0.2 ms more, in every write
         file = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -222,7 +261,8 @@ def _holder(store: Path) -> str:
         held = max(0.0, time.time() - float(note["since"]))
         pid = int(note["pid"])
         name = f"process {pid} ({note['command']}), for {held:.0f} s"
-        return name if _runs(pid) else "another process"  # the note may outlive its writer
+        # the note may outlive its writer, whose number may be another program's by now
+        return name if _runs(pid) and note["began"] == _begin(pid) else "another process"
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return "another process"
 
@@ -235,6 +275,18 @@ def _runs(pid: int) -> bool:
     except PermissionError:  # it is another user's
         return True
     return True
+
+
+def _begin(pid: int) -> str | None:
+    """Return when a process began, in ticks since the system did; None where nobody says."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as status:
+            return status.read().rpartition(b") ")[2].split()[19].decode()
+    except OSError:
+        return None
+
+
+_own_begin = functools.lru_cache(maxsize=1)(_begin)  # every write notes it
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ the time, on two busy ones it costs ten times as much (34 ms became 480 ms).
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,19 @@ def one_blas_thread() -> Iterator[None]:
             _users -= 1
             if _users == 0:
                 _set_threads(_before)
+
+
+def _in_child() -> None:
+    """Restore, after a fork, what a thread that has stayed in the parent would have restored."""
+    global _lock, _users
+    _lock = threading.Lock()
+    if _users:
+        _users = 0
+        _set_threads(_before)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 @cache

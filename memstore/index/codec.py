@@ -44,6 +44,7 @@ GROUPED_FROM = 16_384  # centroids from which on assignment goes through groups 
 GROUPS = 128
 PROBED_GROUPS = 8
 NEXT_TO = 0.98  # cosine of a token and its centroid; usual are 0.6 to 0.9
+_forked = False  # whether this process was forked from another
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,6 +211,8 @@ def train(
             # first the driver: without one, faiss-gpu ends the process when it is asked
             gpu=gpu_driver() and faiss.get_num_gpus() > 0,
         )
+        if _forked:
+            faiss.omp_set_num_threads(1)
         kmeans.train(points[held_out:])
         check()
         centroids = half_precision(np.asarray(kmeans.centroids, dtype=np.float32))
@@ -218,6 +221,16 @@ def train(
         residuals = vectors - centroids[draft.assign(vectors)]
     check()
     return Codec(centroids, *_buckets(residuals.ravel(), bits))
+
+
+def _in_child() -> None:
+    """Note a fork: GNU's OpenMP waits for ever for threads that have stayed in the parent."""
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 def gpu_driver() -> bool:

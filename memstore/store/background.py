@@ -26,21 +26,24 @@ class BackgroundSealing:
         self._opened = opened
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._finished = False
         self._unseen = _EVERY  # the first write of a process looks: others may have left much
 
     def wrote(self, memories: int) -> None:
         """Note that memories were stored."""
         with self._lock:
             self._unseen += memories
-            if self._unseen < _EVERY or (self._thread is not None and self._thread.is_alive()):
+            busy = self._thread is not None and self._thread.is_alive()
+            if self._unseen < _EVERY or busy or self._finished:
                 return
             self._unseen = 0
             self._thread = threading.Thread(target=self._seal, name="memstore-sealing")
             self._thread.start()
 
     def finish(self) -> None:
-        """Wait for what is under way."""
+        """Wait for what is under way, and begin nothing more."""
         with self._lock:
+            self._finished = True
             thread = self._thread
         if thread is not None:
             thread.join()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from memstore.catalog.engine import DATABASE, open_engine, reading, writing
+from memstore.catalog.engine import DATABASE, bare, open_engine, reading, writing
 from memstore.errors import IndexDamaged, StoreLocked, StoreUnwritable
 from memstore.index import Manifest, sync_folder
 from memstore.store.appearing import appearing, new_path
@@ -86,9 +86,7 @@ def sync_file(path: Path) -> None:
 
 def _copy_database(opened: OpenStore, target: Path) -> None:
     new_private_file(target)
-    with closing(opened.engine.raw_connection()) as raw, closing(sqlite3.connect(target)) as copy:
-        driver = raw.driver_connection
-        assert driver is not None
+    with bare(opened.engine) as driver, closing(sqlite3.connect(target)) as copy:
         driver.backup(copy)
 
 

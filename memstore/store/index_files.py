@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine
 
 from memstore.catalog import segments
 from memstore.catalog.engine import reading
+from memstore.catalog.forking import no_fork
 from memstore.catalog.segments import SegmentRow
 from memstore.errors import IndexDamaged, StoreLocked, StoreUnwritable
 from memstore.index import Manifest, Segment, StoredCodec
@@ -27,6 +28,8 @@ from memstore.store.columns import copy_row
 INDEX = "index"
 _LOCK = "index.lock"
 _RETRIES = 8  # reads that meet files which a newer state has replaced; each takes milliseconds
+
+_held: set[int] = set()  # descriptors of the locks that this process holds, or waits for
 
 _Read = TypeVar("_Read")
 
@@ -74,7 +77,9 @@ def holding_index(store: Path, *, wait: float | None) -> Iterator[Path]:
     limit = None if wait is None else time.monotonic() + wait
     owner = os.getpid()
     try:
-        descriptor = os.open(store / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with no_fork():
+            descriptor = os.open(store / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            _held.add(descriptor)
     except OSError as error:
         raise StoreUnwritable(
             f"{store / _LOCK} cannot be made: {error.strerror}. Check the folder's permissions."
@@ -89,11 +94,21 @@ def holding_index(store: Path, *, wait: float | None) -> Iterator[Path]:
             time.sleep(0.02)
         yield store / INDEX
     finally:
-        if os.getpid() == owner:
-            # closing alone does not end it: a process forked meanwhile has the descriptor too
+        if os.getpid() == owner:  # a forked child has closed it
+            # closing alone does not end it: a process that is being started has the descriptor too
             with contextlib.suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.close(descriptor)
+            _held.remove(descriptor)
+            os.close(descriptor)
+
+
+def _close_inherited() -> None:
+    """Leave the locks to the process that took them: in a child they would outlive it."""
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_close_inherited)
 
 
 def _locked(descriptor: int, path: Path) -> bool:

@@ -10,6 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from memstore.catalog.engine import close_engine
+from memstore.catalog.engine_use import CLOSED
+from memstore.catalog.forking import inherited
 from memstore.encoders import Encoder
 from memstore.errors import BadInput, MemstoreError
 from memstore.rerank import Reranker
@@ -48,7 +51,8 @@ class MemoryStore(ReadingVerbs, FeedbackVerbs, EntityVerbs, LearningVerbs, Maint
     """Memories on disk that can be asked in plain language.
 
     A store is a folder. Any number of processes may read it; one at a time writes. What `add` has
-    returned is durable and found by the next query. Objects may be used from several threads.
+    returned is durable and found by the next query. Objects may be used from several threads; a
+    forked process opens its own.
 
     >>> import tempfile
     >>> with MemoryStore.open(tempfile.mkdtemp(), encoder="hashed") as store:
@@ -113,11 +117,15 @@ class MemoryStore(ReadingVerbs, FeedbackVerbs, EntityVerbs, LearningVerbs, Maint
         self.close()
 
     def close(self) -> None:
-        """Release the store's files, once a sealing under way is done. Safe to call twice."""
-        if self._open is not None:
+        """Release the store's files, once a sealing under way is done. Safe to call twice.
+
+        Other threads finish the transactions they are in, and then get a BadInput. In a forked
+        child, which has no part in its parent's store, it does nothing to the files.
+        """
+        opened, self._open = self._open, None
+        if opened is not None and opened.process == os.getpid():
             self._sealing.finish()
-            self._open.engine.dispose()
-            self._open = None
+            close_engine(opened.engine)
 
     @property
     def path(self) -> Path:
@@ -131,9 +139,12 @@ class MemoryStore(ReadingVerbs, FeedbackVerbs, EntityVerbs, LearningVerbs, Maint
 
     @property
     def _opened(self) -> OpenStore:
-        if self._open is None:
-            raise BadInput("This store is closed. Open it again: MemoryStore.open(path).")
-        return self._open
+        opened = self._open  # once: another thread may close it
+        if opened is None:
+            raise BadInput(CLOSED)
+        if opened.process != os.getpid():
+            raise inherited(opened.process, f"The store {opened.path}")
+        return opened
 
     def _wrote(self, memories: int) -> None:
         self._sealing.wrote(memories)
@@ -192,7 +203,9 @@ class MemoryStore(ReadingVerbs, FeedbackVerbs, EntityVerbs, LearningVerbs, Maint
             BadInput: a value cannot be accepted; nothing was stored.
         """
         now = microseconds_now()
+        opened = self._opened
         (memory_,) = self._store(
+            opened,
             [
                 NewMemory(
                     text=text,
@@ -214,7 +227,6 @@ class MemoryStore(ReadingVerbs, FeedbackVerbs, EntityVerbs, LearningVerbs, Maint
             ],
             now,
         )
-        opened = self._opened
         new = memory_.recorded_at == from_microseconds(now)
         if not new or not opened.settings.proposals:
             return memory_
@@ -235,13 +247,16 @@ class MemoryStore(ReadingVerbs, FeedbackVerbs, EntityVerbs, LearningVerbs, Maint
         """
         if isinstance(memories_, (str, Mapping, NewMemory)):
             raise BadInput("add_many takes a list of memories; for one memory use add.")
-        return self._store(memories_, microseconds_now())
+        return self._store(self._opened, memories_, microseconds_now())
 
     def _store(
-        self, memories_: Iterable[NewMemory | Mapping[str, Any] | str], now: int
+        self,
+        opened: OpenStore,
+        memories_: Iterable[NewMemory | Mapping[str, Any] | str],
+        now: int,
     ) -> list[Memory]:
         checked = [drafts.draft(item) for item in memories_]
-        stored = store_and_load(self._opened, checked, now=now)
+        stored = store_and_load(opened, checked, now=now)
         self._sealing.wrote(len(stored))
         return stored
 

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine
 
 from memstore.catalog import log
 from memstore.catalog.engine import DATABASE, open_engine, reading, writing
+from memstore.catalog.forking import no_fork
 from memstore.catalog.migrate import bring_up_to_date, remove_copies, stored_version, too_new
 from memstore.catalog.tables import SCHEMA_VERSION
 from memstore.encoders import Encoder, EncoderIdentity, open_encoder
@@ -80,6 +81,7 @@ class OpenStore:
     _encoder: Encoder | None = None
     _extractor: EntityExtractor | None = None
     _making: threading.Lock = field(default_factory=threading.Lock)
+    process: int = field(default_factory=os.getpid)
 
     @property
     def encoder(self) -> Encoder:
@@ -89,12 +91,12 @@ class OpenStore:
             EncoderUnavailable: its weights cannot be loaded.
             EncoderMismatch: what loads under its name makes other vectors than the stored ones.
         """
-        with self._making:
+        with no_fork(), self._making:
             return self._loaded()
 
     def current(self) -> tuple[Encoder, Snapshot]:
         """Return the encoder, and the snapshot of the vectors it made: they belong together."""
-        with self._making:
+        with no_fork(), self._making:
             return self._loaded(), self.snapshot
 
     def _loaded(self) -> Encoder:
@@ -107,7 +109,7 @@ class OpenStore:
     @property
     def extractor(self) -> EntityExtractor:
         """The entity extractor of the settings."""
-        with self._making:
+        with no_fork(), self._making:  # a child would wait for ever for what is half imported
             if self._extractor is None:
                 self._extractor = open_extractor(self.settings.extractor)
             return self._extractor
@@ -115,7 +117,7 @@ class OpenStore:
     @contextlib.contextmanager
     def replacing(self, encoder: Encoder) -> Iterator[None]:
         """Use another encoder from now on, once the block has stored its vectors."""
-        with self._making:
+        with no_fork(), self._making:
             yield
             self.identity = encoder.identity
             self.snapshot = Snapshot(self.path, encoder.identity)

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-CHILD = Path(__file__).parent / "child"
-collect_ignore = ["child"]  # what runs in other processes
+DRIVERS = Path(__file__).parent / "drivers"
+collect_ignore = ["drivers"]  # what runs in other processes
 
 
 @dataclass
@@ -95,7 +95,7 @@ def faults_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("system calls are intercepted on Linux only")
     library = tmp_path_factory.mktemp("faults") / "faults.so"
     compiler = [os.environ.get("CXX", "c++"), "-std=c++17", "-O1", "-shared", "-fPIC", "-Wall"]
-    subprocess.run([*compiler, "-o", library, CHILD / "faults.cpp", "-ldl"], check=True)
+    subprocess.run([*compiler, "-o", library, DRIVERS / "faults.cpp", "-ldl"], check=True)
     return library
 
 
@@ -104,7 +104,7 @@ def children(faults_library: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     log = tmp_path_factory.mktemp("children") / "errors.txt"
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [sys.executable, CHILD / "serve.py"],
+            [sys.executable, DRIVERS / "serve.py"],
             env={**os.environ, "LD_PRELOAD": str(faults_library)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -1,10 +1,9 @@
-"""Several processes, handles and threads on one store."""
+"""Several processes and handles on one store: what one does, the others see."""
 
 from __future__ import annotations
 
 import sqlite3
 import subprocess
-import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -15,42 +14,10 @@ from memstore import MemoryStore, Settings, StoreLocked
 
 Child = Callable[..., "subprocess.Popen[str]"]
 
-ADD_MANY_TIMES = """
-import sys
-from memstore import MemoryStore
-path, name, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-with MemoryStore.open(path) as store:
-    print("ready", flush=True)
-    for n in range(count):
-        memory = store.add(f"word{name}{n} shared", key=f"{name}{n}", entities=["Ana"])
-        assert store.get(memory.id) == memory
-        if n % 20 == 0:
-            hits = store.query(f"word{name}{n}", limit=1).hits
-            assert hits[0].memory.id == memory.id, hits
-"""
-
 
 def _finish(process: subprocess.Popen[str]) -> None:
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-
-
-def test_two_processes_that_add_two_hundred_each_make_four_hundred(
-    store: MemoryStore, child: Child
-) -> None:
-    processes = [child(ADD_MANY_TIMES, store.path, name, 200) for name in "ab"]
-    seen = [0]
-    while any(process.poll() is None for process in processes):
-        hits = store.query("shared", limit=1000).hits
-        assert len(hits) >= seen[-1]  # nothing that was seen disappears
-        seen.append(len(hits))
-    for process in processes:
-        _finish(process)
-    keys = {hit.memory.key for hit in store.query("shared", limit=1000).hits}
-    assert keys == {f"{name}{n}" for name in "ab" for n in range(200)}
-    assert store.stats().memories == 400
-    assert [entity.memories for entity in store.entities()] == [400]
-    assert store.verify().clean
 
 
 def test_two_processes_that_read_the_same_file_store_everything_once(
@@ -115,63 +82,6 @@ def test_an_old_handle_sees_what_another_process_did(store: MemoryStore, child: 
     _finish(child(script, store.path, gone.id))
     assert {hit.memory.text for hit in store.query("tea").hits} == {"tea two", "tea three"}
     assert store.get(old.id).superseded_by == store.get_by_key("k").id
-
-
-def test_a_query_finds_all_that_was_stored_before_it_began_in_every_thread(
-    store: MemoryStore,
-) -> None:
-    stored: list[str] = []
-    doomed: list[str] = []
-    problems: list[object] = []
-    done = threading.Event()
-
-    def ask() -> None:
-        while not done.is_set():
-            expected = set(stored)
-            try:
-                first, second = store.query_many(["tea"] * 2, limit=1000)
-                found = {hit.memory.id for hit in first.hits}
-                if missing := expected - found - set(doomed):
-                    problems.append(missing)
-                if first.hits != second.hits:
-                    problems.append("two states in one call")
-            except Exception as error:  # any error is what this test is about
-                problems.append(error)
-
-    threads = [threading.Thread(target=ask) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    try:
-        for n in range(60):
-            stored.append(store.add(f"tea {n}", key=f"{n}").id)
-            if n % 5 == 4:
-                doomed.append(stored[-3])
-                store.forget(stored[-3])
-    finally:
-        done.set()
-        for thread in threads:
-            thread.join()
-    assert problems == []
-
-
-def test_threads_that_add_at_the_same_time_lose_nothing(store: MemoryStore) -> None:
-    problems: list[BaseException] = []
-
-    def add(name: str) -> None:
-        try:
-            for n in range(25):
-                store.add(f"word{name}{n}", key=f"{name}{n}")
-        except BaseException as error:  # shown by the assertion below
-            problems.append(error)
-
-    threads = [threading.Thread(target=add, args=(name,)) for name in "abcd"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert problems == []
-    assert store.stats().memories == 100
-    assert store.verify().clean
 
 
 def test_a_held_lock_is_a_typed_error_that_names_the_holder_and_stores_nothing(
