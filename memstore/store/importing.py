@@ -21,6 +21,8 @@ from memstore.catalog.memories import MemoryRow
 from memstore.catalog.tables import memory
 from memstore.entities import EntityLink, canonical
 from memstore.errors import BadInput
+from memstore.json_input import json_lines
+from memstore.settings import MAX_JSON_DEPTH
 from memstore.store import drafts
 from memstore.store.counters import recount
 from memstore.store.encoding import Written, encode
@@ -78,7 +80,9 @@ def _lines(opened: OpenStore, path: Path, now: int) -> Iterator[dict[str, Any]]:
     """Yield what was exported of each memory, having said how far their sources are believed."""
     try:
         with path.open("rb") as lines:
-            header = _object(lines.readline(), path, 1)
+            numbered = json_lines(lines)
+            number, first = next(numbered, (1, None))
+            header = _object(number, first, path)
             if header.get("format") != FORMAT or header.get("version") != FORMAT_VERSION:
                 raise BadInput(
                     f"{path} is no memstore export of version {FORMAT_VERSION}. To store plain "
@@ -87,10 +91,9 @@ def _lines(opened: OpenStore, path: Path, now: int) -> Iterator[dict[str, Any]]:
             if header.get("sources") or header.get("aliases"):
                 _import_names(opened, header, now)
             found = 0
-            for number, line in enumerate(lines, start=2):
-                if line.strip():
-                    found += 1
-                    yield _object(line, path, number)
+            for number, item in numbered:
+                found += 1
+                yield _object(number, item, path)
             if found != header.get("memories", found):
                 raise BadInput(
                     f"{path} holds {found} of the {header['memories']} memories that were exported:"
@@ -151,13 +154,9 @@ def _reliability(item: Mapping[str, Any]) -> tuple[int, Reliability]:
     )
 
 
-def _object(line: bytes, path: Path, number: int) -> dict[str, Any]:
-    try:
-        item = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path}:{number}: not UTF-8: {error}.") from error
-    except (ValueError, RecursionError) as error:  # ValueError: also an integer of 5,000 digits
-        raise BadInput(f"{path}:{number}: not a JSON object: {error}.") from error
+def _object(number: int, item: Any, path: Path) -> dict[str, Any]:
+    if isinstance(item, BadInput):
+        raise BadInput(f"{path}:{number}: {item}") from item
     if not isinstance(item, dict):
         raise BadInput(f"{path}:{number}: not a JSON object.")
     return {**item, "place": f"{path}:{number}"}
@@ -311,7 +310,9 @@ def _link(item: Mapping[str, Any]) -> EntityLink:
 
 def _event(item: Mapping[str, Any]) -> Mapping[str, Any]:
     verb = drafts.check_string(item["verb"], "an event's verb", 64)
-    details = drafts.check_metadata(item.get("details"), "an event's details", _UNLIMITED)
+    details = drafts.check_metadata(
+        item.get("details"), "an event's details", _UNLIMITED, MAX_JSON_DEPTH
+    )
     if verb in (log.CONFIRM, log.CONTRADICT) and item.get("source") is None:
         raise BadInput(f"a {verb} event has no source.")
     _check_changes(json.loads(details))
