@@ -22,9 +22,11 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import QueuePool
 
 from memstore.errors import IndexDamaged, MemstoreError, StoreLocked, StoreUnwritable
+from memstore.private_files import FILE_MODE, create_file, open_file
 
 DATABASE = "memstore.db"
 _HOLDER = "writer.json"
+_NOTE_BYTES = 4096
 _NOT_STORED = "This transaction was not stored; what was committed before it is. "
 
 
@@ -45,6 +47,10 @@ def open_engine(
     # absolute, so that later connections of the pool survive a change of the working directory;
     # as bytes, since a path need not be UTF-8
     path = quote(os.fsencode(os.path.abspath(store / DATABASE)))
+    if not read_only:
+        # SQLite would make it as the umask says; its log gets the mode of the database
+        with contextlib.suppress(OSError):
+            create_file(store / DATABASE).close()
     uri = f"file://{path}?mode={'ro' if read_only else 'rwc'}"
     if read_only and not os.access(store, os.W_OK) and not (store / f"{DATABASE}-wal").exists():
         # Readers of a write-ahead log share a file beside it, which cannot be made here. Without a
@@ -157,7 +163,8 @@ def holding(store: Path) -> Iterator[None]:
     who = {"pid": os.getpid(), "command": os.path.basename(sys.argv[0]), "since": time.time()}
     with contextlib.suppress(OSError):
         # bare system calls: pathlib and text files take 0.2 ms more, in every write
-        file = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        file = os.open(note, flags, FILE_MODE)
         try:
             os.write(file, json.dumps(who).encode())
         finally:
@@ -171,7 +178,8 @@ def holding(store: Path) -> Iterator[None]:
 
 def _holder(store: Path) -> str:
     try:
-        note = json.loads((store / _HOLDER).read_text(encoding="utf-8"))
+        with open_file(store / _HOLDER) as file:
+            note = json.loads(file.read(_NOTE_BYTES))
         held = max(0.0, time.time() - float(note["since"]))
         pid = int(note["pid"])
         name = f"process {pid} ({note['command']}), for {held:.0f} s"

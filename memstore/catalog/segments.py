@@ -45,17 +45,27 @@ class NewSegment:
 
 
 def current_codec(connection: Connection) -> FolderRow | None:
-    """Return the codec of all segments, None where nothing was ever sealed."""
-    row = connection.execute(select(codec).order_by(codec.c.id.desc()).limit(1)).one_or_none()
-    return None if row is None else FolderRow(row.id, row.name, json.loads(row.manifest))
+    """Return the codec of all segments, None where nothing is sealed."""
+    latest = select(codec).where(select(segment.c.id).exists()).order_by(codec.c.id.desc()).limit(1)
+    row = connection.execute(latest).one_or_none()
+    return None if row is None else FolderRow(row.id, row.name, _manifest(row.manifest))
 
 
 def current_segments(connection: Connection) -> list[SegmentRow]:
     """Return the segments, in the order they were named."""
     return [
-        SegmentRow(row.id, row.name, json.loads(row.manifest), row.passages, row.tokens)
+        SegmentRow(row.id, row.name, _manifest(row.manifest), row.passages, row.tokens)
         for row in connection.execute(select(segment).order_by(segment.c.id))
     ]
+
+
+def _manifest(written: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return a manifest as it was written; whoever opens the files checks it."""
+    try:
+        manifest: Mapping[str, Mapping[str, Any]] = json.loads(written)
+    except (TypeError, ValueError, RecursionError):
+        return {"?": {}}  # which names no file
+    return manifest
 
 
 def index_number(connection: Connection) -> int:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from memstore.catalog.engine import DATABASE, open_engine, reading, writing
 from memstore.errors import IndexDamaged, MemstoreError, StoreLocked, StoreUnwritable
-from memstore.index import sync_folder
+from memstore.index import check_manifest, folder_of, sync_folder
+from memstore.private_files import copy_file, create_file, create_folder
 from memstore.store.columns import copy_row, name_copy
 from memstore.store.exporting import new_path
 from memstore.store.index_files import INDEX, holding_index, named_folders
@@ -31,8 +32,12 @@ def backup(opened: OpenStore, destination: str | os.PathLike[str]) -> Path:
     """
     target = new_path(destination, "folder")
     partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
+    made = False
     try:
-        partial.mkdir(mode=0o700, parents=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        create_folder(partial)
+        made = True
+        create_file(partial / DATABASE).close()  # SQLite would make it as the umask says
         with index_at_rest(opened):
             with (
                 closing(opened.engine.raw_connection()) as raw,
@@ -50,7 +55,8 @@ def backup(opened: OpenStore, destination: str | os.PathLike[str]) -> Path:
     except (OSError, sqlite3.Error) as error:
         raise StoreUnwritable(f"The backup to {target} failed: {error}.") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)  # gone already if all went well
+        if made:
+            shutil.rmtree(partial, ignore_errors=True)  # gone already if all went well
     return target
 
 
@@ -78,11 +84,14 @@ def _copy_index(opened: OpenStore, target: Path) -> None:
             columns = copy_row(connection)
         for name, manifest in folders:
             try:
-                _copy_folder(opened.path / INDEX / name, target / INDEX / name, [*manifest])
-            except FileNotFoundError as error:
+                place = folder_of(target / INDEX, name)
+                check_manifest(place, manifest)
+                _copy_folder(folder_of(opened.path / INDEX, name), place, [*manifest])
+            except (FileNotFoundError, IndexDamaged) as error:
                 if columns is None or name != columns.name:
                     raise _gone(opened, error) from error
-                shutil.rmtree(target / INDEX / name)
+                if isinstance(error, FileNotFoundError):
+                    shutil.rmtree(place)
                 with writing(engine, target) as connection:
                     name_copy(connection, None)
     finally:
@@ -90,16 +99,16 @@ def _copy_index(opened: OpenStore, target: Path) -> None:
 
 
 def _copy_folder(source: Path, target: Path, files: list[str]) -> None:
-    target.mkdir(mode=0o700, parents=True)
+    create_folder(target)
     for file in files:
-        shutil.copyfile(source / file, target / file)
-        with (target / file).open("rb") as written:
-            os.fsync(written.fileno())
+        copy_file(source / file, target / file)
     sync_folder(target)
     sync_folder(target.parent)
 
 
-def _gone(opened: OpenStore, error: FileNotFoundError) -> MemstoreError:
+def _gone(opened: OpenStore, error: FileNotFoundError | IndexDamaged) -> MemstoreError:
+    if isinstance(error, IndexDamaged):
+        return error
     if opened.read_only:
         return StoreLocked(
             f"{error.filename} was replaced while it was copied: another process seals or compacts "

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sqlalchemy import Connection, func, select
 
@@ -16,6 +17,7 @@ from memstore.catalog.engine import reading
 from memstore.catalog.tables import SCHEMA_VERSION, memory, source
 from memstore.errors import BadInput, StoreUnwritable
 from memstore.index import sync_folder
+from memstore.private_files import create_file
 from memstore.store.opening import OpenStore
 from memstore.times import from_microseconds, iso
 
@@ -48,8 +50,8 @@ def export(opened: OpenStore, destination: str | os.PathLike[str]) -> int:
     """
     target = new_path(destination, "file")
     try:
-        with _partial(target) as partial:
-            count = _write(opened, partial)
+        with _partial(target) as (partial, file):
+            count = _write(opened, file)
             partial.rename(target)
     except OSError as error:
         raise StoreUnwritable(f"The export to {target} failed: {error.strerror}.") from error
@@ -58,18 +60,18 @@ def export(opened: OpenStore, destination: str | os.PathLike[str]) -> int:
 
 
 @contextlib.contextmanager
-def _partial(target: Path) -> Iterator[Path]:
+def _partial(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
     """Yield a new private file beside the target; it is removed if it is still there at the end."""
     partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
-    os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    file = create_file(partial)
     try:
-        yield partial
+        yield partial, file
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _write(opened: OpenStore, file: Path) -> int:
-    with file.open("w", encoding="utf-8") as out:
+def _write(opened: OpenStore, file: BinaryIO) -> int:
+    with io.TextIOWrapper(file, encoding="utf-8") as out:
         with reading(opened.engine, opened.path) as connection:
             paths = memories.namespaces_under(connection, "*")
             header = {
