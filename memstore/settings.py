@@ -13,6 +13,9 @@ DEFAULT_LIMIT = 10
 MAX_NAMESPACE_CHARACTERS = 512
 MAX_KEY_CHARACTERS = 1024
 MAX_TEXT_CHARACTERS = 64 * 1024 * 1024  # far above any document; below SQLite's own limit
+MAX_LINE_BYTES = 4 * MAX_TEXT_CHARACTERS + 16 * 1024 * 1024  # the longest text, and all around it
+MAX_JSON_DEPTH = 100  # levels; what people write has ten
+MAX_METADATA_DEPTH = 64  # less, so that an export, in which it lies deeper, can be read again
 MAX_LIMIT = 10_000  # beyond this `list` with a cursor is the right call
 
 

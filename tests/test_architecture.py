@@ -16,7 +16,7 @@ PACKAGE = PROJECT / "memstore"
 
 LEAVES = {
     *("types", "errors", "settings", "maxsim", "times", "rendering"),
-    *("local_models", "surrogates", "periods"),
+    *("local_models", "surrogates", "periods", "private_files", "json_input"),
 }
 PARTS = {"encoders", "index", "catalog", "entities", "rerank", "scoring", "passages", "foreign"}
 EDGES = {"cli", "server", "integrations"}

@@ -27,12 +27,14 @@ from memstore.catalog.damage import first_damage
 from memstore.catalog.engine_use import EngineUse
 from memstore.catalog.forking import ForkAwareConnection, check_not_inherited, no_fork, register
 from memstore.errors import IndexDamaged, MemstoreError, StoreLocked, StoreUnwritable
+from memstore.private_files import FILE_MODE, create_file, open_file
 
 DATABASE = "memstore.db"
 _HOLDER = "writer.json"
 # what values that make no sense end in, wherever they are used
 SENSELESS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, DatabaseError)
 _uses: WeakKeyDictionary[Engine, EngineUse] = WeakKeyDictionary()
+_NOTE_BYTES = 4096
 _NOT_STORED = "This transaction was not stored; what was committed before it is. "
 
 
@@ -53,6 +55,10 @@ def open_engine(
     # absolute, so that later connections of the pool survive a change of the working directory;
     # as bytes, since a path need not be UTF-8
     file = os.path.abspath(store / DATABASE)
+    if not read_only:
+        # SQLite would make it as the umask says; its log gets the mode of the database
+        with contextlib.suppress(OSError):
+            create_file(file).close()
     uri = f"file://{quote(os.fsencode(file))}?mode={'ro' if read_only else 'rwc'}"
     if read_only and not os.access(store, os.W_OK) and not (store / f"{DATABASE}-wal").exists():
         # Readers of a write-ahead log share a file beside it, which cannot be made here. Without a
@@ -243,7 +249,8 @@ def holding(store: Path) -> Iterator[None]:
     who = {"pid": pid, "command": command, "began": _own_begin(pid), "since": time.time()}
     with contextlib.suppress(OSError):
         # bare system calls: pathlib and text files take 0.2 ms more, in every write
-        file = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        file = os.open(note, flags, FILE_MODE)
         try:
             os.write(file, json.dumps(who).encode())
         finally:
@@ -257,7 +264,8 @@ def holding(store: Path) -> Iterator[None]:
 
 def _holder(store: Path) -> str:
     try:
-        note = json.loads((store / _HOLDER).read_text(encoding="utf-8"))
+        with open_file(store / _HOLDER) as file:
+            note = json.loads(file.read(_NOTE_BYTES))
         held = max(0.0, time.time() - float(note["since"]))
         pid = int(note["pid"])
         name = f"process {pid} ({note['command']}), for {held:.0f} s"

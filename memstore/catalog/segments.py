@@ -47,12 +47,13 @@ class NewSegment:
 
 
 def current_codec(connection: Connection) -> FolderRow | None:
-    """Return the codec of all segments, None where nothing was ever sealed."""
-    row = connection.execute(select(codec).order_by(codec.c.id.desc()).limit(1)).one_or_none()
+    """Return the codec of all segments, None where nothing is sealed."""
+    latest = select(codec).where(select(segment.c.id).exists()).order_by(codec.c.id.desc()).limit(1)
+    row = connection.execute(latest).one_or_none()
     if row is None:
         return None
     check(codec, row)
-    return FolderRow(row.id, row.name, json.loads(row.manifest))
+    return FolderRow(row.id, row.name, _manifest(row.manifest))
 
 
 def current_segments(connection: Connection) -> list[SegmentRow]:
@@ -61,9 +62,18 @@ def current_segments(connection: Connection) -> list[SegmentRow]:
     for row in rows:
         check(segment, row)
     return [
-        SegmentRow(row.id, row.name, json.loads(row.manifest), row.passages, row.tokens)
+        SegmentRow(row.id, row.name, _manifest(row.manifest), row.passages, row.tokens)
         for row in rows
     ]
+
+
+def _manifest(written: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return a manifest as it was written; whoever opens the files checks it."""
+    try:
+        manifest: Mapping[str, Mapping[str, Any]] = json.loads(written)
+    except (TypeError, ValueError, RecursionError):
+        return {"?": {}}  # which names no file
+    return manifest
 
 
 def index_number(connection: Connection) -> int:

@@ -1,34 +1,19 @@
-"""JSON lines, numbered, and standard input: a line that cannot be read is an error in its place."""
+"""Standard input: a line of it that cannot be read is an error in its place."""
 
 from __future__ import annotations
 
-import io
-import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from memstore.errors import BadInput
+from memstore.json_input import json_lines, not_utf8
+from memstore.settings import MAX_LINE_BYTES
 from memstore.types import LineError
 
 # how the store names the n-th mapping it is given: "item:3: …" and "… at item:3. …"
 _ITEM = re.compile(r"(^| at )item:(\d+)(?=[:.] )")
-
-
-def json_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, Any]]:
-    """Yield line number and value of each line that is not blank, a BadInput if it has none."""
-    for number, raw in enumerate(lines, start=1):
-        try:
-            line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-            if not line:
-                continue
-            value = json.loads(line)
-        except UnicodeDecodeError as error:
-            value = _not_utf8(error)
-        except (ValueError, RecursionError) as error:  # also an integer of 5,000 digits
-            value = BadInput(f"not a JSON object: {error}.")
-        yield number, value
 
 
 def standard_input() -> BinaryIO:
@@ -40,15 +25,14 @@ def standard_input() -> BinaryIO:
 
 def standard_input_text() -> str:
     """Return all of standard input, which is UTF-8 whatever the locale."""
+    content = standard_input().read(MAX_LINE_BYTES + 1)
+    if len(content) > MAX_LINE_BYTES:
+        raise BadInput(f"Standard input has more than {MAX_LINE_BYTES:,} bytes. Split it.")
     try:
-        return io.TextIOWrapper(standard_input(), encoding="utf-8-sig").read()
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _not_utf8(error) from error
-
-
-def _not_utf8(error: UnicodeDecodeError) -> BadInput:
-    byte = error.object[error.start]
-    return BadInput(f"not UTF-8: byte 0x{byte:02x} at position {error.start}. Convert it to UTF-8.")
+        raise not_utf8(error) from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 class StandardInput:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from memstore.errors import StoreUnwritable
+from memstore.json_input import parse_json
 from memstore.settings import DEFAULT_NAMESPACE
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 def json_value(written: str) -> Any:
     """Return the value of an option that is JSON."""
     try:
-        return json.loads(written)
-    except (ValueError, RecursionError) as error:  # also an integer of 5,000 digits
+        return parse_json(written)
+    except ValueError as error:
         raise click.BadParameter(f"not JSON: {error}") from error
 
 
@@ -125,7 +125,7 @@ def setting(written: str) -> tuple[str, Any]:
     if not equals or not name:
         raise click.BadParameter(f"{written!r} is no NAME=VALUE, such as rerank_batch_size=8.")
     try:
-        return name, json.loads(value)
+        return name, parse_json(value)
     except ValueError:
         return name, value
 

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import click
 
 from memstore.cli import output, progress
-from memstore.cli.lines import json_lines, standard_input
+from memstore.cli.lines import standard_input
 from memstore.cli.options import (
     json_option,
     jsonl_option,
@@ -20,6 +20,7 @@ from memstore.cli.options import (
     rerank_option,
 )
 from memstore.errors import BadInput
+from memstore.json_input import bounded_lines, json_lines, too_long
 
 _PLACE = re.compile(r"^Document (\d+): ")
 
@@ -90,14 +91,17 @@ def _lines(source: str) -> Iterator[BinaryIO]:
 
 def _texts(lines: BinaryIO, source: str) -> dict[int, Any]:
     """Return the texts by the numbers of their lines."""
-    try:
-        texts = {
-            number: line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-            for number, line in enumerate(lines, start=1)
-        }
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{source} is not UTF-8. Convert it to UTF-8.") from error
-    return {number: text for number, text in texts.items() if text}
+    texts = {}
+    for number, line in enumerate(bounded_lines(lines), start=1):
+        if line is None:
+            raise BadInput(f"{source}:{number}: {too_long()}")
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+        except UnicodeDecodeError as error:
+            raise BadInput(f"{source} is not UTF-8. Convert it to UTF-8.") from error
+        if text:
+            texts[number] = text
+    return texts
 
 
 def _objects(lines: BinaryIO, source: str) -> dict[int, Any]:

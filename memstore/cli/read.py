@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from memstore.cli import output, progress
-from memstore.cli.lines import json_lines
 from memstore.cli.options import (
     json_option,
     jsonl_option,
@@ -22,6 +21,7 @@ from memstore.cli.options import (
     where_option,
 )
 from memstore.errors import BadInput
+from memstore.json_input import json_lines
 from memstore.settings import DEFAULT_LIMIT, DEFAULT_PROFILE
 from memstore.times import from_microseconds, to_microseconds, zone
 

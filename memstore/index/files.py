@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
+import math
 import os
+import re
 import shutil
+import tokenize
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -20,10 +24,21 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from memstore.errors import IndexDamaged
+from memstore.json_input import parse_json
+from memstore.private_files import NotAFile, create_file, create_folder, open_file
 
 Manifest = Mapping[str, Mapping[str, Any]]  # file name → {"size": bytes, "sha256": hex}
 
 _READ_BYTES = 1 << 20
+_FOLDER = re.compile(r"(codec|segment|columns)-[0-9]{6,}")
+_FILE = re.compile(r"[a-z_]+\.(npy|json)")
+_MOST_HEADER = 1024  # characters of an array's header; `ArrayWriter`'s have 118
+# numpy reads it as Python, and lets the errors of that through
+_NO_HEADER = (
+    *(ValueError, TypeError, EOFError, SyntaxError, RecursionError, MemoryError),
+    tokenize.TokenError,
+)
+_MOST_JSON = 1 << 20  # bytes of a JSON file, which holds four numbers
 
 
 class ArrayWriter:
@@ -33,7 +48,7 @@ class ArrayWriter:
         self._dtype = np.dtype(dtype)
         self._row_shape = row_shape
         self.rows = 0
-        self._file: BinaryIO = path.open("xb")
+        self._file: BinaryIO = create_file(path)
         self._write_header()
 
     def append(self, rows: NDArray[Any]) -> None:
@@ -73,7 +88,7 @@ class FolderWriter:
         self._arrays: list[ArrayWriter] = []
 
     def __enter__(self) -> Self:
-        self.folder.mkdir(mode=0o700, parents=True)
+        create_folder(self.folder)
         return self
 
     def __exit__(
@@ -101,7 +116,8 @@ class FolderWriter:
 
     def json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write `NAME.json`."""
-        with (self.folder / f"{name}.json").open("x", encoding="utf-8") as file:
+        created = create_file(self.folder / f"{name}.json")
+        with io.TextIOWrapper(created, encoding="utf-8") as file:
             json.dump(value, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
@@ -113,28 +129,54 @@ class FolderWriter:
         return {path.name: _entry(path) for path in sorted(self.folder.iterdir())}
 
 
+def folder_of(index: Path, name: Any) -> Path:
+    """Return where the folder of a name lies under `index/`.
+
+    A store may come from somebody else: what it calls its folders is not believed.
+
+    Raises:
+        IndexDamaged: no folder of a store has such a name, or a link lies there.
+    """
+    if not isinstance(name, str) or not _FOLDER.fullmatch(name):
+        raise IndexDamaged(f"{index}: no folder of an index is called {name!r:.80}. {ADVICE}")
+    folder = index / name
+    for place in (index, folder):
+        if place.is_symlink():
+            raise IndexDamaged(f"{place} is a symbolic link, which is not followed. {ADVICE}")
+    return folder
+
+
 def read_array(folder: Path, name: str, dtype: DTypeLike, row_shape: tuple[int, ...]) -> Any:
     """Return `NAME.npy` mapped into memory, read-only.
 
     Raises:
         OSError: it is not there, or the system refuses it.
-        IndexDamaged: it is not of this type and shape.
+        IndexDamaged: it is not of this type and shape, or not as long as they say.
     """
     path = folder / f"{name}.npy"
-    try:
-        # not np.load, which would also open archives, and leaves the file open when it fails
-        mapped = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, EOFError) as error:
-        raise IndexDamaged(f"{path} cannot be read as an array: {error}. {ADVICE}") from error
-    if (
-        mapped.dtype != np.dtype(dtype)
-        or mapped.shape[1:] != row_shape
-        or not mapped.flags.c_contiguous
-    ):
-        raise IndexDamaged(
-            f"{path} holds {mapped.dtype} values of shape {mapped.shape}, not one row after "
-            f"another of {np.dtype(dtype)} {row_shape}. {ADVICE}"
-        )
+    expected = np.dtype(dtype)
+    with _opened(path) as file:
+        try:
+            shape, by_columns, found = _read_header(file)
+        except _NO_HEADER as error:
+            raise IndexDamaged(f"{path} cannot be read as an array: {error}. {ADVICE}") from error
+        if found != expected or by_columns or len(shape) == 0 or shape[1:] != row_shape:
+            raise IndexDamaged(
+                f"{path} holds {found} values of shape {shape}, not one row after another of "
+                f"{expected} {row_shape}. {ADVICE}"
+            )
+        # before anything is set aside for it
+        start, size = file.tell(), os.fstat(file.fileno()).st_size
+        if (
+            type(shape[0]) is not int
+            or shape[0] < 0
+            or start + math.prod(shape) * expected.itemsize != size
+        ):
+            raise IndexDamaged(
+                f"{path} cannot be read as an array: it has {size} bytes, which are not {shape} "
+                f"values. {ADVICE}"
+            )
+        mapped = np.memmap(file, dtype=expected, mode="r", offset=start, shape=shape)
     return mapped.view(np.ndarray)
 
 
@@ -146,13 +188,34 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
         IndexDamaged: it is no JSON object.
     """
     path = folder / f"{name}.json"
+    with _opened(path) as file:
+        content = file.read(_MOST_JSON)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(content.decode())
     except ValueError as error:
         raise IndexDamaged(f"{path} is no JSON: {error}. {ADVICE}") from error
     if not isinstance(value, dict):
         raise IndexDamaged(f"{path} holds no JSON object. {ADVICE}")
     return value
+
+
+def check_manifest(folder: Path, manifest: Any) -> None:
+    """Refuse a manifest that names what no folder of an index holds.
+
+    Raises:
+        IndexDamaged: see above.
+    """
+    if not isinstance(manifest, Mapping):
+        raise IndexDamaged(f"The manifest of {folder} is no list of files. {ADVICE}")
+    for name, entry in manifest.items():
+        if not _FILE.fullmatch(name):
+            raise IndexDamaged(f"{folder}: no file of an index is called {name!r:.80}. {ADVICE}")
+        if not (
+            isinstance(entry, Mapping)
+            and type(entry.get("size")) is int
+            and isinstance(entry.get("sha256"), str)
+        ):
+            raise IndexDamaged(f"The manifest of {folder} has {entry!r:.80} for {name}. {ADVICE}")
 
 
 def check_sizes(folder: Path, manifest: Manifest) -> None:
@@ -162,14 +225,19 @@ def check_sizes(folder: Path, manifest: Manifest) -> None:
         FileNotFoundError: one is not there.
         IndexDamaged: one is shorter or longer.
     """
+    check_manifest(folder, manifest)
     for name, entry in manifest.items():
-        size = (folder / name).stat().st_size
+        size = (folder / name).lstat().st_size
         if size != entry["size"]:
             raise IndexDamaged(f"{folder / name} has {size} bytes, not {entry['size']}. {ADVICE}")
 
 
 def damaged_files(folder: Path, manifest: Manifest) -> list[str]:
     """Return what is wrong with the files of a folder, reading all of them."""
+    try:
+        check_manifest(folder, manifest)
+    except IndexDamaged as error:
+        return [str(error)]
     wrong = []
     for name, entry in manifest.items():
         path = folder / name
@@ -202,10 +270,29 @@ def sync_folder(path: Path) -> None:
 ADVICE = "Mend it from the texts: memstore verify --repair"
 
 
+def _read_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return the shape of an array, whether it lies column by column, and its type."""
+    # not np.load, which would also open archives and pickles
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0):  # a header of a later one, never written here, may take gigabytes
+        raise ValueError(f"its format is {version}, not (1, 0)")
+    header: tuple[tuple[int, ...], bool, np.dtype[Any]] = np.lib.format.read_array_header_1_0(
+        file, max_header_size=_MOST_HEADER
+    )
+    return header
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return open_file(path)
+    except NotAFile as error:
+        raise IndexDamaged(f"{path} cannot be read: {error.strerror}. {ADVICE}") from error
+
+
 def _entry(path: Path) -> dict[str, Any]:
     digest = hashlib.sha256()
     size = 0
-    with path.open("rb") as file:
+    with open_file(path) as file:
         while block := file.read(_READ_BYTES):
             digest.update(block)
             size += len(block)

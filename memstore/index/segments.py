@@ -50,7 +50,7 @@ def write_codec(
     """
     with FolderWriter(folder) as writer:
         integers, unit = codec.integers
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "centroids": codec.centroids.astype(np.float16),
             "panels": panels_of(integers),
             "cutoffs": codec.cutoffs,
@@ -108,7 +108,7 @@ class StoredCodec:
             )
 
     def _check(self, checksums: Mapping[str, int]) -> None:
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "centroids": self._centroids,
             "panels": self.panels,
             "cutoffs": self.cutoffs,

@@ -13,6 +13,7 @@ from typing import Literal
 
 from memstore.errors import BadInput
 from memstore.index import sync_folder
+from memstore.private_files import create_file, create_folder
 
 Kind = Literal["file", "folder"]
 
@@ -40,17 +41,17 @@ def appearing(target: Path, kind: Kind) -> Iterator[Path]:
     _remove_left_behind(target)
     partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
     if kind == "file":
-        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        create_file(partial).close()
         made = partial
     else:
         # one level down: what is left of a killed process does not even look like a store
-        partial.mkdir(mode=0o700, parents=True)
+        create_folder(partial)
         made = partial / "unfinished"
     lock = os.open(partial, os.O_RDONLY)
     try:
         _lock(lock)
         if kind == "folder":
-            made.mkdir(mode=0o700)
+            create_folder(made)
         yield made
         if kind == "folder":
             sync_folder(made)

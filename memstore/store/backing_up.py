@@ -13,7 +13,8 @@ from pathlib import Path
 
 from memstore.catalog.engine import DATABASE, bare, open_engine, reading, writing
 from memstore.errors import IndexDamaged, StoreLocked, StoreUnwritable
-from memstore.index import Manifest, sync_folder
+from memstore.index import Manifest, check_manifest, folder_of, sync_folder
+from memstore.private_files import copy_file, create_file, create_folder
 from memstore.store.appearing import appearing, new_path
 from memstore.store.columns import copy_row, name_copy
 from memstore.store.index_files import INDEX, holding_index, named_folders
@@ -73,11 +74,6 @@ def index_at_rest(opened: OpenStore) -> Iterator[None]:
         yield
 
 
-def new_private_file(path: Path) -> None:
-    """Make an empty file that only its owner may read, whatever the umask says."""
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-
-
 def sync_file(path: Path) -> None:
     """Make what was written to a file durable."""
     with path.open("rb") as written:
@@ -85,7 +81,7 @@ def sync_file(path: Path) -> None:
 
 
 def _copy_database(opened: OpenStore, target: Path) -> None:
-    new_private_file(target)
+    create_file(target).close()  # SQLite would make it as the umask says
     with bare(opened.engine) as driver, closing(sqlite3.connect(target)) as copy:
         driver.backup(copy)
 
@@ -118,7 +114,9 @@ def copy_index(store: Path, target: Path, *, replaced_meanwhile: bool = False) -
             columns = copy_row(connection)
         for name, manifest in folders:
             try:
-                wrong = _copy_folder(store / INDEX / name, target / INDEX / name, manifest)
+                wrong = _copy_folder(store / INDEX, target / INDEX, name, manifest)
+            except IndexDamaged as error:
+                wrong = [str(error)]
             except FileNotFoundError as error:
                 wrong = [f"{error.filename} is missing"]
                 if replaced_meanwhile and not (columns and columns.name == name):
@@ -127,7 +125,7 @@ def copy_index(store: Path, target: Path, *, replaced_meanwhile: bool = False) -
                         f"or compacts {store}. No backup was made; try again."
                     ) from error
             if wrong and columns and columns.name == name:
-                shutil.rmtree(target / INDEX / name)
+                shutil.rmtree(folder_of(target / INDEX, name), ignore_errors=True)
                 with writing(engine, target) as connection:
                     name_copy(connection, None)
             else:
@@ -139,10 +137,15 @@ def copy_index(store: Path, target: Path, *, replaced_meanwhile: bool = False) -
     return damage
 
 
-def _copy_folder(source: Path, target: Path, manifest: Manifest) -> list[str]:
-    """Copy the files that a manifest names, and return what is wrong with them."""
-    for folder in (target.parent, target):
-        folder.mkdir(mode=0o700, exist_ok=True)
+def _copy_folder(index: Path, to: Path, name: str, manifest: Manifest) -> list[str]:
+    """Copy the files that a manifest names, and return what is wrong with them.
+
+    Raises:
+        IndexDamaged: they, or their folder, cannot be files of an index.
+    """
+    source, target = folder_of(index, name), folder_of(to, name)
+    check_manifest(source, manifest)
+    create_folder(target)
     damage = []
     for name, entry in manifest.items():
         digest = copy_file(source / name, target / name)
@@ -151,20 +154,6 @@ def _copy_folder(source: Path, target: Path, manifest: Manifest) -> list[str]:
     sync_folder(target)
     sync_folder(target.parent)
     return damage
-
-
-def copy_file(source: Path, target: Path) -> str:
-    """Copy a file to a new, private, durable one, and return the SHA-256 of what was read."""
-    digest = hashlib.sha256()
-    with source.open("rb") as original:
-        new_private_file(target)
-        with target.open("wb") as copy:
-            while block := original.read(1 << 20):
-                digest.update(block)
-                copy.write(block)
-            copy.flush()
-            os.fsync(copy.fileno())
-    return digest.hexdigest()
 
 
 def file_hash(path: Path) -> str:

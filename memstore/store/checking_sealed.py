@@ -13,8 +13,8 @@ from memstore.catalog import segments
 from memstore.catalog.segments import FolderRow
 from memstore.catalog.tables import passage, tombstone
 from memstore.errors import IndexDamaged
-from memstore.index import Segment, StoredCodec, damaged_files
-from memstore.store.columns import NAMES, as_of_now, copy_row, open_copy, read_columns
+from memstore.index import Segment, StoredCodec, damaged_files, folder_of
+from memstore.store.columns import NAMES, CopyRow, as_of_now, copy_row, open_copy, read_columns
 
 Broken = dict[int, str]  # segment id → what is wrong with it
 
@@ -45,7 +45,7 @@ def broken_copy(connection: Connection, folder: Path) -> str | None:
     row = copy_row(connection)
     if row is None:
         return None
-    wrong = damaged_files(folder / row.name, row.manifest)
+    wrong = _damaged(folder, row)
     if wrong:
         return f"copy of the columns: {wrong[0]}"
     copied = open_copy(folder, row)
@@ -84,8 +84,16 @@ def drop(connection: Connection, segment_ids: Sequence[int]) -> None:
         segments.delete_all(connection)  # its codec, which may be what was damaged
 
 
+def _damaged(folder: Path, row: FolderRow | CopyRow) -> list[str]:
+    """Return what is wrong with the files of a folder that the database names."""
+    try:
+        return damaged_files(folder_of(folder, row.name), row.manifest)
+    except IndexDamaged as error:
+        return [str(error)]
+
+
 def _codec(folder: Path, row: FolderRow, dim: int) -> tuple[StoredCodec | None, str | None]:
-    files = damaged_files(folder / row.name, row.manifest)
+    files = _damaged(folder, row)
     if files:
         return None, files[0]
     try:
@@ -112,7 +120,7 @@ def _segment(
     deleted: NDArray[np.int64],
 ) -> str | None:
     """Return what is wrong with a segment, None if nothing is."""
-    files = damaged_files(folder / row.name, row.manifest)
+    files = _damaged(folder, row)
     if files:
         return files[0]
     try:

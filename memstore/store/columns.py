@@ -21,7 +21,7 @@ from memstore.catalog.memories import live, starts_at, undated
 from memstore.catalog.sql import among
 from memstore.catalog.tables import memory
 from memstore.errors import IndexDamaged
-from memstore.index import FolderWriter, Manifest, check_sizes, read_array
+from memstore.index import FolderWriter, Manifest, check_sizes, folder_of, read_array
 
 NEVER = np.iinfo(np.int64).max
 ALWAYS = np.iinfo(np.int64).min
@@ -144,7 +144,9 @@ def read_nothing() -> Columns:
 def copy_row(connection: Connection) -> CopyRow | None:
     """Return which copy the database names; None if there is none."""
     stored = read_setting(connection, _SETTING)
-    return None if stored is None else CopyRow(**stored)
+    if not isinstance(stored, dict) or stored.keys() != {"name", "manifest", "version"}:
+        return None  # nothing depends on it: the next sealing makes a new one
+    return CopyRow(**stored) if type(stored["version"]) is int else None
 
 
 def write_copy(folder: Path, columns: Columns) -> Manifest:
@@ -167,8 +169,8 @@ def name_copy(connection: Connection, copy: CopyRow | None) -> None:
 
 def open_copy(folder: Path, copy: CopyRow) -> Columns | None:
     """Return the copy, mapped into memory; None if it cannot be used: nothing depends on it."""
-    place = folder / copy.name
     try:
+        place = folder_of(folder, copy.name)
         check_sizes(place, copy.manifest)
         values = {name: read_array(place, name, np.int64, ()) for name in NAMES}
         ids = read_array(place, "ids", _ID, ())

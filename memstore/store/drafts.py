@@ -17,9 +17,15 @@ from datetime import UTC, timedelta, tzinfo
 from typing import Any
 
 from memstore.errors import BadInput
+from memstore.json_input import check_nesting
 from memstore.periods import parse_period
 from memstore.scoring.half_lives import KIND_HALF_LIVES
-from memstore.settings import MAX_KEY_CHARACTERS, MAX_NAMESPACE_CHARACTERS, MAX_TEXT_CHARACTERS
+from memstore.settings import (
+    MAX_KEY_CHARACTERS,
+    MAX_METADATA_DEPTH,
+    MAX_NAMESPACE_CHARACTERS,
+    MAX_TEXT_CHARACTERS,
+)
 from memstore.times import from_microseconds, iso, to_microseconds
 from memstore.types import NewMemory, TimePrecision, When
 
@@ -279,7 +285,10 @@ def check_half_life(value: Any) -> float | None:
 
 
 def check_metadata(
-    value: Any, name: str = "metadata", limit: int = _MAX_METADATA_CHARACTERS
+    value: Any,
+    name: str = "metadata",
+    limit: int = _MAX_METADATA_CHARACTERS,
+    depth: int = MAX_METADATA_DEPTH,
 ) -> str:
     """Return the metadata as JSON text with sorted keys."""
     if value is None:
@@ -289,6 +298,10 @@ def check_metadata(
     for key in value:
         if not isinstance(key, str):
             raise BadInput(f"{name} has the key {key!r}; JSON keys are strings.")
+    try:
+        check_nesting(dict(value), depth, limit)  # writing it first might never end
+    except ValueError as error:
+        raise BadInput(f"{name}: {error}. Put long content into the text.") from error
     try:
         written = json.dumps(dict(value), ensure_ascii=False, sort_keys=True, allow_nan=False)
         written.encode()

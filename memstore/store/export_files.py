@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 from memstore.errors import BadInput
 from memstore.foreign import recognised
+from memstore.json_input import bounded_lines, not_utf8, parse_json, too_long
 
 FORMAT = "memstore-export"
 VERSION = 3
@@ -117,7 +118,8 @@ def read_whole(file: BinaryIO, name: str) -> dict[str, Any]:
 
 
 def _whole(file: BinaryIO, name: str) -> dict[str, Any]:
-    first = file.readline()
+    lines = _lines(file, name)
+    _, first = next(lines, (1, b""))
     header = parsed(first, name, 1) if FORMAT.encode() in first else {}
     if header.get("format") != FORMAT:
         file.seek(0)
@@ -136,20 +138,19 @@ def _whole(file: BinaryIO, name: str) -> dict[str, Any]:
             f"{name} is a memstore export of version {version!r}; this memstore reads versions "
             f"{_WITHOUT_MANIFEST} and {VERSION}. Update it:\n    pip install --upgrade memstore"
         )
-    digest, last, size, number, found = hashlib.sha256(), first, 0, 1, 0
-    for line in file:
+    digest, last, size, at, found = hashlib.sha256(), first, 0, 1, 0
+    for number, line in lines:
         digest.update(last)
         size += len(last)
-        number += 1
         found += not line.isspace()
-        last = line
+        last, at = line, number
     if version == _WITHOUT_MANIFEST:
         _check_count(name, found, header.get("memories", found))
         return header
     manifest = _manifest(last)
     if manifest is None:
         raise BadInput(
-            f"{name} is cut off at line {number}: the manifest that ends an export is missing. "
+            f"{name} is cut off at line {at}: the manifest that ends an export is missing. "
             "Nothing was stored. Import a whole copy."
         )
     if digest.hexdigest() != manifest.get("sha256") or size != manifest.get("bytes"):
@@ -172,8 +173,8 @@ def _check_count(name: str, found: int, written: Any) -> None:
 
 def _manifest(line: bytes) -> dict[str, Any] | None:
     try:
-        item = json.loads(line)
-    except (ValueError, RecursionError):  # ValueError: also what is no UTF-8
+        item = parse_json(line.decode())
+    except ValueError:
         return None
     manifest = item.get("manifest") if isinstance(item, dict) else None
     return manifest if isinstance(manifest, dict) else None
@@ -181,8 +182,7 @@ def _manifest(line: bytes) -> dict[str, Any] | None:
 
 def memory_lines(file: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
     """Yield what was exported of each memory, with its `place` for messages."""
-    file.seek(0)
-    for number, line in enumerate(file, start=1):
+    for number, line in _lines(file, name):
         if number == 1 or line.isspace():
             continue
         item = parsed(line, name, number)
@@ -193,11 +193,20 @@ def memory_lines(file: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
 def parsed(line: bytes, name: str, number: int) -> dict[str, Any]:
     """Return the object that a line holds."""
     try:
-        item = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        item = parse_json(line.decode("utf-8-sig" if number == 1 else "utf-8"))
     except UnicodeDecodeError as error:
-        raise BadInput(f"{name}:{number}: not UTF-8: {error}.") from error
-    except (ValueError, RecursionError) as error:  # ValueError: also an integer of 5,000 digits
+        raise BadInput(f"{name}:{number}: {not_utf8(error)}") from error
+    except ValueError as error:
         raise BadInput(f"{name}:{number}: not a JSON object: {error}.") from error
     if not isinstance(item, dict):
         raise BadInput(f"{name}:{number}: not a JSON object.")
     return item
+
+
+def _lines(file: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
+    """Yield number and bytes of each line from the file's first on."""
+    file.seek(0)
+    for number, line in enumerate(bounded_lines(file), start=1):
+        if line is None:
+            raise BadInput(f"{name}:{number}: {too_long()}")
+        yield number, line

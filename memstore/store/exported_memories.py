@@ -12,6 +12,7 @@ from memstore.catalog import log
 from memstore.catalog.memories import MemoryRow
 from memstore.entities import EntityLink
 from memstore.errors import BadInput
+from memstore.settings import MAX_JSON_DEPTH
 from memstore.store import drafts
 from memstore.store.export_files import TIMES
 from memstore.types import TimePrecision
@@ -124,7 +125,7 @@ def _link(item: Mapping[str, Any]) -> EntityLink:
 def _event(item: Mapping[str, Any]) -> Mapping[str, Any]:
     verb = drafts.check_string(item["verb"], "an event's verb", 64)
     details = item.get("details") or {}
-    drafts.check_metadata(details, "an event's details", _UNLIMITED)
+    drafts.check_metadata(details, "an event's details", _UNLIMITED, MAX_JSON_DEPTH)
     if verb in (log.CONFIRM, log.CONTRADICT) and item.get("source") is None:
         raise BadInput(f"a {verb} event has no source.")
     _check_changes(details)

@@ -372,11 +372,14 @@ def _repeated(
         None,
         earlier.payload.get("by"),
     ):
-        told = f" of {earlier.source!r}" if earlier.source else ""
+        # of another memory no more is said: it may be in a namespace that is not the caller's
+        other = "another memory"
+        if earlier.memory_id == memory_id:
+            told = f" of {earlier.source!r}" if earlier.source else ""
+            other = f"memory {memory_id}{told}"
         raise BadInput(
-            f"idempotency_key {key!r} was used before, to {earlier.verb} memory "
-            f"{earlier.memory_id}{told}. Give every call its own key; repeat one only to repeat "
-            "the call."
+            f"idempotency_key {key!r} was used before, to {earlier.verb} {other}. Give every call "
+            "its own key; repeat one only to repeat the call."
         )
     return earlier.payload
 

@@ -21,8 +21,9 @@ from memstore.catalog.engine import reading
 from memstore.catalog.forking import no_fork
 from memstore.catalog.segments import SegmentRow
 from memstore.errors import IndexDamaged, StoreLocked, StoreUnwritable
-from memstore.index import Manifest, Segment, StoredCodec
+from memstore.index import Manifest, Segment, StoredCodec, folder_of
 from memstore.index.files import ADVICE
+from memstore.private_files import FILE_MODE, create_folder
 from memstore.store.columns import copy_row
 
 INDEX = "index"
@@ -78,7 +79,8 @@ def holding_index(store: Path, *, wait: float | None) -> Iterator[Path]:
     owner = os.getpid()
     try:
         with no_fork():
-            descriptor = os.open(store / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(store / _LOCK, flags, FILE_MODE)
             _held.add(descriptor)
     except OSError as error:
         raise StoreUnwritable(
@@ -141,7 +143,13 @@ def changing_index(
     """
     with holding_index(store, wait=wait) as folder:
         try:
-            folder.mkdir(mode=0o700, exist_ok=True)
+            if not os.path.lexists(folder):
+                create_folder(folder)
+            elif folder.is_symlink():  # what lies behind it is not the store's to remove
+                raise StoreUnwritable(
+                    f"{folder} is a symbolic link, which is not followed. {consequence} Remove it, "
+                    "and run it again; to keep a store elsewhere, move all of its folder."
+                )
             _tidy(engine, store, folder)
             try:
                 yield folder
@@ -204,8 +212,9 @@ def open_codec(connection: Connection, folder: Path, dim: int) -> StoredCodec | 
     row = segments.current_codec(connection)
     if row is None:
         return None
-    with _gone(folder / row.name):
-        return StoredCodec(folder / row.name, row.manifest, dim)
+    place = folder_of(folder, row.name)
+    with _gone(place):
+        return StoredCodec(place, row.manifest, dim)
 
 
 def open_segments(
@@ -224,12 +233,13 @@ def open_segments(
     found = []
     for row in rows:
         if codec is None:
-            raise IndexDamaged(f"{folder / row.name} has no codec. Run memstore verify --repair.")
+            raise IndexDamaged(f"{folder} has segments and no codec. Run memstore verify --repair.")
         if opened is not None and row.name in opened:
             files = opened[row.name].files
         else:
-            with _gone(folder / row.name):
-                files = Segment(folder / row.name, row.manifest, codec)
+            place = folder_of(folder, row.name)
+            with _gone(place):
+                files = Segment(place, row.manifest, codec)
         found.append(OpenSegment(row, files, np.array(deleted[row.id], dtype=np.int64)))
     return found
 
@@ -261,7 +271,7 @@ def remove_unnamed(connection: Connection, folder: Path) -> None:
 
     Only for whoever holds the index.
     """
-    if not folder.is_dir():
+    if folder.is_symlink() or not folder.is_dir():
         return
     named = {name for name, _ in named_folders(connection)}
     for path in folder.iterdir():

@@ -6,7 +6,6 @@ that was killed goes on where it stopped when it is run again, and adds nothing 
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from memstore.errors import BadInput
-from memstore.settings import DEFAULT_NAMESPACE
+from memstore.json_input import json_lines, not_utf8
+from memstore.settings import DEFAULT_NAMESPACE, MAX_LINE_BYTES
 from memstore.store.drafts import Draft, check_kind, check_namespace, draft
 from memstore.store.opening import OpenStore
 from memstore.store.writing import microseconds_now, store_drafts
@@ -26,7 +26,6 @@ from memstore.types import IngestReport, LineError
 Source = str | PathLike[str] | Iterable[str | PathLike[str]] | Iterable[Mapping[str, Any]]
 
 FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".txt": "text", ".md": "markdown"}
-_MAX_LINE_BYTES = 80 * 1024 * 1024
 
 # JSONL field → field of a memory; everything else goes into its metadata
 _RENAMED = {"id": "key", "timestamp": "occurred_at", "scope": "namespace"}
@@ -234,9 +233,15 @@ def _read_file(path: Path, defaults: Defaults) -> Iterator[Item]:
             yield from _read_jsonl(path, defaults)
             return
         origin = Origin(str(path), None)
-        text = path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(MAX_LINE_BYTES + 1)
+        if len(content) > MAX_LINE_BYTES:
+            most = f"{MAX_LINE_BYTES:,} bytes"
+            yield origin, origin.error(f"the file has more than {most}. Split it.")
+            return
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        yield origin, origin.error(_not_utf8(error))
+        yield origin, origin.error(str(not_utf8(error)))
         return
     except OSError as error:
         origin = Origin(str(path), None)
@@ -252,24 +257,12 @@ def _read_file(path: Path, defaults: Defaults) -> Iterator[Item]:
 
 def _read_jsonl(path: Path, defaults: Defaults) -> Iterator[Item]:
     with path.open("rb") as lines:
-        for number, raw in enumerate(iter(lambda: lines.readline(_MAX_LINE_BYTES), b""), start=1):
+        for number, item in json_lines(lines):
             origin = Origin(str(path), number)
-            try:
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-                if not line:
-                    continue
-                item = json.loads(line)
-            except UnicodeDecodeError as error:
-                yield origin, origin.error(_not_utf8(error))
-            except (ValueError, RecursionError) as error:  # also an integer of 5,000 digits
-                yield origin, origin.error(f"not a JSON object: {error}.")
+            if isinstance(item, BadInput):
+                yield origin, origin.error(str(item))
             else:
                 yield origin, _parsed(item, origin, defaults)
-
-
-def _not_utf8(error: UnicodeDecodeError) -> str:
-    byte = error.object[error.start]
-    return f"not UTF-8: byte 0x{byte:02x} at position {error.start}. Convert it to UTF-8."
 
 
 def _first_heading(text: str) -> str | None:

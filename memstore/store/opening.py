@@ -239,6 +239,11 @@ def _exists(store: Path) -> bool:
             raise BadInput(f"{store} is a file. A store is a folder: give another path.")
         if not store.exists():
             return False
+        if (store / DATABASE).is_symlink():
+            raise BadInput(
+                f"{store / DATABASE} is a symbolic link, which is not followed. To keep a store "
+                "elsewhere, move all of its folder."
+            )
         if (store / DATABASE).exists():
             return True
         others = any(store.iterdir())

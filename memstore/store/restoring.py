@@ -12,10 +12,11 @@ from memstore.catalog.engine import DATABASE
 from memstore.catalog.migrate import bring_up_to_date, too_new
 from memstore.catalog.tables import SCHEMA_VERSION
 from memstore.errors import BadInput, IndexDamaged, StoreNotFound, StoreUnwritable
+from memstore.private_files import copy_file
 from memstore.settings import Settings
 from memstore.store import checking
 from memstore.store.appearing import appearing
-from memstore.store.backing_up import copy_file, copy_index, file_hash, listed, sync_file
+from memstore.store.backing_up import copy_index, file_hash, listed, sync_file
 from memstore.store.export_files import FORMAT
 from memstore.store.opening import open_store
 from memstore.types import VerifyReport

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -13,8 +12,11 @@ from numpy.typing import NDArray
 from memstore.errors import BadInput, IndexDamaged, StoreUnwritable
 from memstore.index.codec import BITS, Codec
 from memstore.index.interchange.content import MODEL_SETTINGS, IndexContent, fits_half
+from memstore.index.interchange.tensor_files import check_tensor_file
+from memstore.json_input import parse_json
 
 LONGEST_PASSAGE: Final = 2**31 - 1
+MOST_CHUNKS: Final = 1_000_000  # of 25,000 passages each
 
 _ADVICE = "Copy the folder again, or build the index again with the library that wrote it."
 
@@ -131,7 +133,7 @@ def _read_lengths(folder: Path, metadata: Mapping[str, Any]) -> list[list[int]]:
         count = 0
         while (folder / f"doclens.{count}.json").is_file():
             count += 1
-    if type(count) is not int or count < 0:
+    if type(count) is not int or not 0 <= count <= MOST_CHUNKS:
         raise _damaged(folder / "metadata.json", f"says num_chunks {count!r}")
     if (folder / f"doclens.{count}.json").exists():
         raise _damaged(
@@ -170,10 +172,8 @@ def _read_codes(folder: Path, chunks: list[list[int]], centroids: int) -> NDArra
 
 
 def _read_residuals(folder: Path, chunks: list[list[int]], codec: Codec) -> NDArray[np.uint8]:
-    # the codes were counted before, so that these lengths are of tokens that exist
     width = codec.dim * codec.bits // 8
-    residuals = np.empty((sum(map(sum, chunks)), width), dtype=np.uint8)
-    start = 0
+    parts = [np.zeros((0, width), dtype=np.uint8)]
     for number, lengths in enumerate(chunks):
         path = folder / f"{number}.residuals.pt"
         rows = _array(path, _load(path), ("uint8",))
@@ -183,9 +183,8 @@ def _read_residuals(folder: Path, chunks: list[list[int]], codec: Codec) -> NDAr
                 f"has the shape {rows.shape}, not ({sum(lengths)}, {width}): {sum(lengths)} tokens "
                 f"with {codec.bits} bits for each of {codec.dim} dimensions",
             )
-        residuals[start : start + len(rows)] = rows
-        start += len(rows)
-    return residuals
+        parts.append(rows)
+    return np.concatenate(parts)  # only now: what these files say is in them is in them
 
 
 def _read_texts(
@@ -296,25 +295,39 @@ def _read_model_settings(folder: Path, config: Mapping[str, Any]) -> dict[str, A
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
+        _check_file(path)
+        return parse_json(path.read_bytes().decode())
     except FileNotFoundError as error:
         raise _damaged(path, "is missing") from error
     except OSError as error:
         raise StoreUnwritable(f"{path} could not be read: {error}.") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise _damaged(path, f"is no JSON: {error}") from error
 
 
+def _check_file(path: Path) -> None:
+    """Refuse what is no file, or no link to one: a pipe could be waited for without end."""
+    if path.exists() and not path.is_file():
+        raise _damaged(path, "is no file")
+
+
 def _load(path: Path) -> Any:
-    """Return the tensors of a file, never anything else that its pickle may ask for."""
+    """Return the tensors of a file, never anything else that its pickle may ask for.
+
+    Those of an archive are mapped into memory: what it says of their sizes cannot reach beyond it.
+    """
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        _check_file(path)
+        archive = check_tensor_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
     except FileNotFoundError as error:
         raise _damaged(path, "is missing") from error
     except OSError as error:
         raise StoreUnwritable(f"{path} could not be read: {error}.") from error
+    except IndexDamaged:
+        raise
     except Exception as error:  # whatever a file made to break the reader raises
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise _damaged(path, f"cannot be read as tensors and nothing else: {reason}") from error

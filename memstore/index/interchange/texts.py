@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from memstore.errors import BadInput
+from memstore.json_input import parse_json
 
 
 def read_texts(path: Path) -> dict[int, str]:
@@ -33,8 +33,8 @@ def read_texts(path: Path) -> dict[int, str]:
 
 def _of_json(path: Path, content: str) -> dict[int, str]:
     try:
-        value: Any = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        value: Any = parse_json(content)
+    except ValueError as error:
         raise BadInput(f"{path} is no JSON: {error}.") from error
     if not isinstance(value, list | Mapping):
         raise BadInput(f"{path} holds no list of texts, and no object from pid to text.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from memstore.errors import BadInput, StoreUnwritable
 from memstore.index.codec import BITS
 from memstore.index.files import sync_folder
 from memstore.index.interchange.content import MODEL_SETTINGS, IndexContent, fits_half
+from memstore.private_files import create_file
 
 CHUNK_PASSAGES: Final = 25_000  # colbert-ai's own
 # RAGatouille probes 8 or 16 centroids and fails where there are fewer. colbert-ai trains at least
@@ -212,6 +214,7 @@ def _write_inverted_lists(
         lengths += np.bincount(_postings(chunk, content)[0], minlength=centroids)
     # on disk, so that memory stays bounded by one chunk
     scratch = folder / "ivf.partial"
+    create_file(scratch).close()
     lists = np.memmap(scratch, dtype=np.int32, mode="w+", shape=(int(lengths.sum()),))
     ends = np.cumsum(lengths) - lengths
     for chunk in chunks:
@@ -281,7 +284,7 @@ def _write_collection(folder: Path, content: IndexContent) -> None:
 
 
 def _write_json(path: Path, value: object) -> None:
-    with path.open("x", encoding="ascii") as file:
+    with io.TextIOWrapper(create_file(path), encoding="ascii") as file:
         try:
             json.dump(value, file, allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -291,6 +294,7 @@ def _write_json(path: Path, value: object) -> None:
 def _save(path: Path, value: object) -> None:
     import torch
 
+    create_file(path).close()  # torch would make it as the umask says
     try:
         torch.save(value, path)
     except RuntimeError as error:  # how torch reports that writing failed
