@@ -10,6 +10,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 
 from memstore.catalog.sql import among, inserted
 from memstore.catalog.tables import hot_vector, memory, passage, tombstone
+from memstore.errors import IndexDamaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +143,22 @@ def hot_bytes(connection: Connection, passage_ids: Sequence[int]) -> dict[int, t
 
 
 def spans(connection: Connection, passage_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
-    """Return the character span of each passage id."""
+    """Return the character span of each passage id.
+
+    Raises:
+        IndexDamaged: there is no such passage: the id is from a damaged file.
+    """
     rows = connection.execute(
         select(passage.c.id, passage.c.start, passage.c.end).where(among(passage.c.id, passage_ids))
     )
-    return {row.id: (row.start, row.end) for row in rows}
+    found = {row.id: (row.start, row.end) for row in rows}
+    for id_ in passage_ids:
+        if id_ not in found:
+            raise IndexDamaged(
+                f"The index names passage {id_}, which no memory has. Mend it from the texts: "
+                "memstore verify --repair"
+            )
+    return found
 
 
 def counts(connection: Connection) -> tuple[int, int]:

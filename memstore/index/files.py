@@ -124,12 +124,15 @@ def read_array(folder: Path, name: str, dtype: DTypeLike, row_shape: tuple[int, 
     try:
         # not np.load, which would also open archives, and leaves the file open when it fails
         mapped = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, EOFError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # a header is Python, and its reader raises whatever that makes it
         raise IndexDamaged(f"{path} cannot be read as an array: {error}. {ADVICE}") from error
     if (
         mapped.dtype != np.dtype(dtype)
         or mapped.shape[1:] != row_shape
         or not mapped.flags.c_contiguous
+        or not mapped.flags.aligned  # the kernels' loads, after a header of an odd length
     ):
         raise IndexDamaged(
             f"{path} holds {mapped.dtype} values of shape {mapped.shape}, not one row after "

@@ -103,10 +103,15 @@ class StoredCodec:
 
     @cached_property
     def codec(self) -> Codec:
-        """The codec in memory, to encode and decode with."""
-        return Codec(
-            self._centroids.astype(np.float32), np.array(self.cutoffs), np.array(self.weights)
-        )
+        """The codec in memory, to encode and decode with.
+
+        Raises:
+            IndexDamaged: a centroid holds a value that is not finite.
+        """
+        centroids = self._centroids.astype(np.float32)
+        if not np.isfinite(centroids).all():
+            raise IndexDamaged(f"{self.folder}: a centroid is not finite. {ADVICE}")
+        return Codec(centroids, np.array(self.cutoffs), np.array(self.weights))
 
 
 class SegmentWriter:
