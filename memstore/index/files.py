@@ -151,7 +151,7 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     path = folder / f"{name}.json"
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise IndexDamaged(f"{path} is no JSON: {error}. {ADVICE}") from error
     if not isinstance(value, dict):
         raise IndexDamaged(f"{path} holds no JSON object. {ADVICE}")

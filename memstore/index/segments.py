@@ -78,8 +78,10 @@ class StoredCodec:
         try:
             self.unit = float(described["unit"])
             self.made_for = int(described["made_for"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise IndexDamaged(f"{folder / 'codec.json'} lacks {error}. {ADVICE}") from error
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise IndexDamaged(
+                f"{folder / 'codec.json'} lacks a number: {error}. {ADVICE}"
+            ) from error
         if (
             len(self.weights) not in (2, 4, 16, 256)
             or len(self.cutoffs) != len(self.weights) - 1
@@ -248,7 +250,7 @@ class Segment:
     def inverted(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Inverted lists: slots, and where the list of each centroid begins, (K + 1,)."""
         offsets = _offsets(self._list_lengths)
-        if offsets[-1] != len(self._lists):
+        if self._list_lengths.min(initial=0) < 0 or offsets[-1] != len(self._lists):
             raise IndexDamaged(f"{self.folder}: its inverted lists do not add up. {ADVICE}")
         return self._lists, offsets
 
