@@ -11,6 +11,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 from memstore.catalog.checksums import check
 from memstore.catalog.sql import among, inserted
 from memstore.catalog.tables import hot_vector, memory, passage, tombstone
+from memstore.errors import IndexDamaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +142,26 @@ def hot_bytes(connection: Connection, passage_ids: Sequence[int]) -> dict[int, t
     return {row.passage_id: (row.codes, row.scales) for row in rows}
 
 
-def spans(connection: Connection, passage_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
-    """Return the character span of each passage id."""
+def spans(
+    connection: Connection, passage_ids: Sequence[int], memory_rows: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Return the character span of each passage in the text of its memory.
+
+    Raises:
+        IndexDamaged: a memory has no such passage, so what named it is damaged; or a passage's row
+            is not as it was written.
+    """
     rows = connection.execute(select(passage).where(among(passage.c.id, passage_ids))).all()
     for row in rows:
         check(passage, row)
-    return {row.id: (row.start, row.end) for row in rows}
+    found = {(row.id, row.memory_row): (row.start, row.end) for row in rows}
+    for place in zip(passage_ids, memory_rows, strict=True):
+        if place not in found:
+            raise IndexDamaged(
+                f"The index has passage {place[0]} of the memory in row {place[1]}, the database "
+                "has not. Mend it from the texts: memstore verify --repair"
+            )
+    return [found[place] for place in zip(passage_ids, memory_rows, strict=True)]
 
 
 def counts(connection: Connection, memory_rows: Sequence[int] | None = None) -> tuple[int, int]:

@@ -170,6 +170,7 @@ def read_array(folder: Path, name: str, dtype: DTypeLike, row_shape: tuple[int, 
         if (
             type(shape[0]) is not int
             or shape[0] < 0
+            or start % expected.alignment  # the kernels' loads, after a header of an odd length
             or start + math.prod(shape) * expected.itemsize != size
         ):
             raise IndexDamaged(

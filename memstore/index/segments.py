@@ -92,7 +92,7 @@ class StoredCodec:
             self.unit = float(content["unit"])
             self.made_for = int(content["made_for"])
             self._check(content["checksums"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise IndexDamaged(f"{folder / 'codec.json'} lacks {error}. {ADVICE}") from error
         if (
             len(self.weights) not in (2, 4, 16, 256)
@@ -130,10 +130,15 @@ class StoredCodec:
 
     @cached_property
     def codec(self) -> Codec:
-        """The codec in memory, to encode and decode with."""
-        return Codec(
-            self._centroids.astype(np.float32), np.array(self.cutoffs), np.array(self.weights)
-        )
+        """The codec in memory, to encode and decode with.
+
+        Raises:
+            IndexDamaged: a centroid holds a value that is not finite.
+        """
+        centroids = self._centroids.astype(np.float32)
+        if not np.isfinite(centroids).all():
+            raise IndexDamaged(f"{self.folder}: a centroid is not finite. {ADVICE}")
+        return Codec(centroids, np.array(self.cutoffs), np.array(self.weights))
 
 
 class SegmentWriter:
@@ -274,7 +279,7 @@ class Segment:
     def inverted(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Inverted lists: slots, and where the list of each centroid begins, (K + 1,)."""
         offsets = _offsets(self._list_lengths)
-        if offsets[-1] != len(self._lists):
+        if self._list_lengths.min(initial=0) < 0 or offsets[-1] != len(self._lists):
             raise IndexDamaged(f"{self.folder}: its inverted lists do not add up. {ADVICE}")
         return self._lists, offsets
 

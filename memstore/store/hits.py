@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from memstore.catalog import feedback, log, memories, vectors
+from memstore.catalog import feedback, memories, vectors
 from memstore.encoders import Encoder, QueryVectors
 from memstore.errors import IndexDamaged
 from memstore.scoring.calibration import probability
@@ -115,12 +115,12 @@ class HitMaker:
         rows = [int(self._view.columns["row"][place.position]) for place in places]
         passage_ids = [_passage_id(place) for place in places]
         self._view.sealed.check(np.array(passage_ids, dtype=np.int64))
+        spans = vectors.spans(self._connection, passage_ids, rows)
         loaded = self._load([place.position for place in places], rows)
-        spans = vectors.spans(self._connection, passage_ids)
         budget = self._request.max_tokens
         hits: list[Hit] = []
-        for place, row in zip(places, rows, strict=True):
-            passage = _passage(place, loaded[row].text, spans[_passage_id(place)])
+        for place, row, span in zip(places, rows, spans, strict=True):
+            passage = _passage(place, loaded[row].text, span)
             if budget is not None:
                 tokens = len(self._encoder.token_spans(passage.text))
                 if tokens > budget:
@@ -138,18 +138,17 @@ class HitMaker:
             IndexDamaged: a row is not as it was written, or not as the columns have it that said it
                 may be found: it may belong to others, or be retracted.
         """
-        loaded = memories.load_with_columns(self._connection, rows)
+        found = memories.load_with_columns(self._connection, rows)
         for position, row in zip(positions, rows, strict=True):
-            item, stored = loaded.get(row, (None, None))
-            wrong = None if item is None else differs(self._view.columns, position, stored)
-            # a snapshot that another thread has refreshed since may know more than this transaction
-            if wrong and log.last_event(self._connection) == self._view.version:
+            _, stored = found[row]
+            wrong = differs(self._view.columns, position, stored)
+            if wrong:
                 raise IndexDamaged(
                     f"The {wrong} of memory {stored.id} is another one in the copy of the columns "
                     "than in the database. Look, and make the copy anew:\n"
                     "    memstore verify --repair"
                 )
-        return {row: item for row, (item, _) in loaded.items()}
+        return {row: item for row, (item, _) in found.items()}
 
     def _places(self, lists: Sequence[Assessed]) -> list[_Place]:
         places: list[_Place] = []

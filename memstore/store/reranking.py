@@ -183,8 +183,7 @@ class SecondLook:
         statement = select(memory.c.row, memory.c.text, memory.c.title)
         read = self._connection.execute(statement.where(among(memory.c.row, rows)))
         found = {row.row: row for row in read}
-        spans = vectors.spans(self._connection, ranked.passage_ids.tolist())
-        passages = [spans[passage_id] for passage_id in ranked.passage_ids.tolist()]
+        passages = vectors.spans(self._connection, ranked.passage_ids.tolist(), rows)
         return [
             self._candidate(found[row].text, found[row].title, passage)
             for row, passage in zip(rows, passages, strict=True)

@@ -6,11 +6,20 @@ import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from catalog.filter_oracle import (
+    ALIASES,
+    NUMBER_FIELDS,
+    TEXT_FIELDS,
+    TIME_FIELDS,
+    Name,
+    canonical,
+    fields_of,
+    holds,
+)
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -20,120 +29,6 @@ from memstore.catalog.filters import FIELDS, MAX_CONDITIONS, MAX_DEPTH, OPERATOR
 from memstore.catalog.links import link_entities
 from memstore.errors import BadInput
 from memstore.times import from_microseconds
-
-ALIASES = {"bob": "robert"}  # in "team" and below
-TEXT_FIELDS = ["id", "key", "session", "title", "text", "superseded_by", "source", "namespace"]
-NUMBER_FIELDS = ["confidence", "importance"]
-TIME_FIELDS = ["occurred_at", "recorded_at", "valid_from", "valid_to"]
-
-
-@dataclass(frozen=True)
-class Name:
-    """An entity of a memory, as the catalog takes it."""
-
-    canon: str
-    label: str | None = None
-    role: str = "given"
-
-    @property
-    def display(self) -> str:
-        return self.canon.title()
-
-
-def canonical(name: str) -> str:
-    return name.casefold()
-
-
-# the oracle
-
-
-def holds(where: dict[str, Any], found: dict[str, Any]) -> bool:
-    """Whether a memory, as a mapping of its fields, meets a filter."""
-    return all(entry(name, value, found) for name, value in where.items())
-
-
-def entry(name: str, value: Any, found: dict[str, Any]) -> bool:
-    if name == "or":
-        return any(holds(part, found) for part in value)
-    if name == "and":
-        return all(holds(part, found) for part in value)
-    if name == "not":
-        return not holds(value, found)
-    operations = value if isinstance(value, dict) else {"eq": value}
-    return all(compare(name, operator, operand, found) for operator, operand in operations.items())
-
-
-def compare(name: str, operator: str, operand: Any, found: dict[str, Any]) -> bool:
-    if operator == "ne":
-        return not compare(name, "eq", operand, found)
-    if operator == "nin":
-        return not compare(name, "in", operand, found)
-    if operator == "in":
-        return any(compare(name, "eq", value, found) for value in operand)
-    if name == "entity":
-        names = found["entity"]
-        if operator == "exists":
-            return bool(names) == operand
-        if operand is None:
-            return not names
-        aliases = ALIASES if found["namespace"].startswith("team") else {}
-        asked = aliases.get(canonical(operand), canonical(operand))
-        return asked in {aliases.get(canon, canon) for canon in names}
-    value = value_of(name, found)
-    if operator == "exists":
-        return (value is not None) == operand
-    if operator == "contains":
-        if isinstance(value, list):
-            return any(equal(member, operand) for member in value)
-        return isinstance(value, str) and isinstance(operand, str) and operand in value
-    if operator == "eq":
-        return value is None if operand is None else equal(value, operand)
-    if name in TIME_FIELDS and isinstance(operand, str):
-        operand = datetime.fromisoformat(operand)
-    if kind(value) != kind(operand) or kind(value) not in ("number", "text", "time"):
-        return False
-    value, operand = comparable(value), comparable(operand)
-    return {
-        "gt": value > operand,
-        "gte": value >= operand,
-        "lt": value < operand,
-        "lte": value <= operand,
-    }[operator]
-
-
-def value_of(name: str, found: dict[str, Any]) -> Any:
-    if not name.startswith("metadata."):
-        return found[name]
-    value = found["metadata"]
-    for key in name.split(".")[1:]:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
-
-
-def kind(value: Any) -> str:
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, (int, float)):
-        return "number"
-    return {str: "text", datetime: "time"}.get(type(value), "other")
-
-
-def comparable(value: Any) -> Any:
-    """Whole numbers beyond 64 bits are compared as floats."""
-    if not isinstance(value, int) or -(2**63) <= value < 2**63:
-        return value
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
-
-
-def equal(value: Any, operand: Any) -> bool:
-    if isinstance(value, datetime) and isinstance(operand, str):
-        operand = datetime.fromisoformat(operand)
-    same_kind = kind(value) == kind(operand) != "other"
-    return same_kind and comparable(value) == comparable(operand)
-
 
 # what memories and filters are made of
 
@@ -256,11 +151,7 @@ def store_all(connection: Any, add_memory: Any, given: list[dict[str, Any]]) -> 
         namespace = memories.namespace_id(connection, columns.get("namespace", "default"))
         link_entities(connection, row, namespace, [Name(canon) for canon in linked])
         entities[row] = set(linked)
-    return {
-        row: {name: getattr(item, name) for name in (*TEXT_FIELDS, *NUMBER_FIELDS, *TIME_FIELDS)}
-        | {"metadata": item.metadata, "entity": entities[row]}
-        for row, item in memories.load_rows(connection, list(entities)).items()
-    }
+    return fields_of(connection, entities)
 
 
 @pytest.fixture

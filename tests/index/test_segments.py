@@ -413,6 +413,13 @@ def test_lists_that_do_not_add_up_are_refused_when_they_are_used(sealed):
         _ = sealed.open().inverted
 
 
+def test_a_list_of_a_negative_length_is_refused_although_all_add_up(sealed):
+    path = sealed.folder / "segment" / "ivf_lengths.npy"
+    rewrite(path, _moved(np.load(path), -100))
+    with pytest.raises(IndexDamaged, match="inverted lists do not add up"):
+        _ = sealed.open().inverted
+
+
 def test_no_pickle_is_ever_loaded(tmp_path):
     loaded = []
 
@@ -426,14 +433,39 @@ def test_no_pickle_is_ever_loaded(tmp_path):
     assert loaded == []
 
 
-@pytest.mark.parametrize("content", [b"", b"no array", b"\x93NUMPY\x01\x00", b"PK\x03\x04" * 20])
+def npy(header: bytes) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"no array", b"\x93NUMPY\x01\x00", b"PK\x03\x04" * 20),
+        npy(b"{'descr': '<i8', 'fortran_order': False, 'shape': ("),
+        npy(b"{'descr': '<i8', 'fortran_order': False, 'shape': (-1,)}"),
+        npy(b"{'descr': '<i8', 'fortran_order': False, 'shape': (9" + b"9" * 99 + b",)}"),
+        pytest.param(npy(b"(" * 9000), id="deep"),
+        npy(b"{[]: 1}"),
+    ],
+)
 def test_what_is_no_array_is_refused(tmp_path, content):
     (tmp_path / "x.npy").write_bytes(content)
     with pytest.raises(IndexDamaged, match="cannot be read as an array"):
         read_array(tmp_path, "x", np.int64, ())
 
 
-@pytest.mark.parametrize("content", ["", "[1]", "{", "null", "\udcff"])
+def test_an_array_whose_values_are_not_aligned_is_refused(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(5))
+    content = bytearray((tmp_path / "x.npy").read_bytes())
+    content[8] -= 1  # the length of its header: the values begin a byte earlier
+    (tmp_path / "x.npy").write_bytes(content)
+    with pytest.raises(IndexDamaged, match="verify --repair"):
+        read_array(tmp_path, "x", np.int64, ())
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[1]", "{", "null", "\udcff", pytest.param("[" * 100_000, id="deep")]
+)
 def test_what_is_no_json_object_is_refused(tmp_path, content):
     (tmp_path / "x.json").write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(IndexDamaged, match="no JSON"):
@@ -459,13 +491,27 @@ def test_a_codec_whose_arrays_contradict_each_other_is_refused(sealed, case):
 
 
 @pytest.mark.parametrize(
-    "described", [{}, {"unit": "x", "made_for": 1}, {"unit": 1.0}, {"unit": 1, "made_for": None}]
+    "described",
+    [
+        *({}, {"unit": "x", "made_for": 1}, {"unit": 1.0}, {"unit": 1, "made_for": None}),
+        *({"unit": 1, "made_for": float("inf")}, {"unit": 10**400, "made_for": 1}),
+    ],
 )
 def test_a_codec_that_is_described_wrongly_is_refused(sealed, described):
     folder = sealed.folder / "codec"
     (folder / "codec.json").write_text(json.dumps(described))
     with pytest.raises(IndexDamaged, match=r"codec\.json"):
         StoredCodec(folder, entries(folder, sealed.codec_manifest), DIM)
+
+
+def test_a_codec_with_a_centroid_that_is_not_finite_decodes_nothing(sealed):
+    folder = sealed.folder / "codec"
+    centroids = np.load(folder / "centroids.npy")
+    centroids[3, 0] = np.inf
+    rewrite(folder / "centroids.npy", centroids)
+    stored = StoredCodec(folder, entries(folder, sealed.codec_manifest), DIM)
+    with pytest.raises(IndexDamaged, match="centroid is not finite"):
+        _ = stored.codec
 
 
 def test_a_codec_of_another_dimension_is_refused(sealed):

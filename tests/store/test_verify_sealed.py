@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from memstore import IndexDamaged, MemoryStore, Settings, StoreLocked
@@ -166,6 +167,20 @@ def test_a_query_of_damaged_files_answers_or_names_the_damage(
             ):
                 with contextlib.suppress(IndexDamaged):  # any other error fails the test
                     call(other)
+
+
+def test_a_query_that_finds_a_passage_which_no_memory_has_names_the_damage(
+    sealed: MemoryStore,
+) -> None:
+    path = _file(sealed, "segment", "passages.npy")
+    passages = np.load(path)
+    passages[:, 0] += 1_000_000
+    np.save(path, passages)
+    with (
+        MemoryStore.open(sealed.path) as other,
+        pytest.raises(IndexDamaged, match=r"names passage 1000\d+, which no memory has"),
+    ):
+        other.query("word7")
 
 
 @pytest.mark.parametrize("folder", ["segment", "codec"])

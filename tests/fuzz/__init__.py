@@ -1,0 +1,1 @@
+"""Fuzzing of everything that reads what memstore did not write itself; see README.md."""
