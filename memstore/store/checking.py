@@ -7,17 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select, text
+from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import DatabaseError
 
-from memstore.catalog import links, log, memories, segments, vectors
+from memstore.catalog import links, log, memories, segments
 from memstore.catalog.damage import CHECKED, any_bytes
 from memstore.catalog.engine import SENSELESS, named_errors, reading, rewrite, writing
-from memstore.catalog.sql import among
 from memstore.catalog.tables import (
     entity_count,
     event,
-    hot_vector,
     memory,
     memory_entity,
     passage,
@@ -25,10 +23,10 @@ from memstore.catalog.tables import (
 )
 from memstore.errors import IndexDamaged
 from memstore.store.backing_up import index_at_rest
+from memstore.store.checking_passages import broken_passages, reencode
 from memstore.store.checking_sealed import broken_copy, broken_segments, drop, rows_in
 from memstore.store.columns import name_copy
 from memstore.store.counters import differing, recount
-from memstore.store.encoding import Written, encode
 from memstore.store.index_files import INDEX, remove_unnamed
 from memstore.store.mending_rows import Key, Outcome, Rows, described, mend_rows, wrong_rows
 from memstore.store.opening import OpenStore
@@ -36,7 +34,6 @@ from memstore.types import Finding, VerifyReport
 
 # tables whose rows are worth nothing without their parents
 _DERIVED = ("passage", "hot_vector", "memory_entity", "entity_count", "tombstone")
-_BATCH = 256  # memories encoded at once
 _RESTORE = (
     "this cannot be repaired from what is there: restore a backup; without one, SQLite's own "
     "`.recover` may still save rows"
@@ -178,7 +175,7 @@ def _compare(connection: Connection, opened: OpenStore) -> _Wrong:
             file,
             rows,
             tried(lambda: _orphans(connection), []),
-            tried(lambda: _broken_passages(connection, dim), {}),
+            tried(lambda: broken_passages(connection, dim), {}),
             tried(lambda: broken_segments(connection, index, dim), {}),
             tried(lambda: broken_copy(connection, index), None),
             tried(lambda: _wrong_counts(connection), {}),
@@ -231,10 +228,10 @@ def _repair(opened: OpenStore, wrong: _Wrong, told: dict[Key, Outcome], now: int
     with reading(opened.engine, opened.path) as connection:
         # again: memories lost passages with the rows that were removed, and segments gained
         # deleted ones
-        broken = _broken_passages(connection, opened.identity.dim)
+        broken = broken_passages(connection, opened.identity.dim)
         rows = rows_in(connection, [*wrong.segments]) | wrong.passages.keys() | broken.keys()
     if rows:
-        _reencode(opened, sorted(rows), now)
+        reencode(opened, sorted(rows), now)
     if wrong.segments or wrong.copy is not None:
         with writing(opened.engine, opened.path) as connection:
             drop(connection, [*wrong.segments])
@@ -290,56 +287,6 @@ def _remove(connection: Connection, orphans: Sequence[_Orphan]) -> None:
             )
 
 
-def _broken_passages(connection: Connection, dim: int) -> dict[int, str]:
-    """Return memory row → what is wrong with its passages or their vectors."""
-    broken: dict[int, str] = {}
-    covered: dict[int, int] = {}
-    texts = {
-        row.row: (row.id, row.text, row.forgotten_at)
-        for row in connection.execute(
-            select(memory.c.row, memory.c.id, memory.c.text, memory.c.forgotten_at)
-        )
-    }
-    rows = connection.execute(
-        select(
-            *(passage.c[name] for name in ("memory_row", "ordinal", "start", "end", "segment_id")),
-            hot_vector,
-        )
-        .outerjoin(hot_vector, hot_vector.c.passage_id == passage.c.id)
-        .order_by(passage.c.memory_row, passage.c.ordinal)
-    )
-    for row in rows:
-        if row.memory_row not in texts:
-            continue  # an orphan
-        id_, content, forgotten_at = texts[row.memory_row]
-        place = f"memory {id_}, passage {row.ordinal}"
-        if forgotten_at is not None:
-            broken[row.memory_row] = f"{place}: the memory is forgotten"
-        elif not 0 <= row.start < row.end <= len(content):
-            broken[row.memory_row] = f"{place}: characters {row.start} to {row.end}"
-        elif content[covered.get(row.memory_row, 0) : row.start].strip():
-            broken[row.memory_row] = f"{place}: characters before it are in no passage"
-        elif row.segment_id is None and (wrong := _wrong_vectors(row, dim)):
-            broken[row.memory_row] = f"{place}: {wrong}"
-        covered[row.memory_row] = row.end
-    for number, (id_, content, forgotten_at) in texts.items():
-        if forgotten_at is None and content[covered.get(number, 0) :].strip():
-            broken.setdefault(number, f"memory {id_}: its text is not in passages to the end")
-    return broken
-
-
-def _wrong_vectors(row: object, dim: int) -> str | None:
-    codes, scales = getattr(row, "codes", None), getattr(row, "scales", None)
-    tokens = getattr(row, "tokens", None)
-    if codes is None or scales is None or tokens is None:
-        return "it has no vectors"
-    if tokens < 1 or len(codes) != tokens * dim or len(scales) != tokens * 4:
-        return f"its vectors are not {tokens} x {dim}"
-    if vectors.checksum(codes, scales) != getattr(row, "checksum", None):
-        return "its vectors do not match their checksum"
-    return None
-
-
 def _wrong_counts(connection: Connection) -> dict[tuple[int, int], str]:
     linked = Counter(
         {
@@ -377,44 +324,3 @@ def _wrong_counters(connection: Connection) -> dict[int, str]:
         )
         for cached, right in differing(connection)
     }
-
-
-def _reencode(opened: OpenStore, rows: Sequence[int], now: int) -> None:
-    """Make the passages of memories anew; forgotten ones only lose theirs.
-
-    Batches are transactions. An interruption leaves some memories with new, hot passages and the
-    others as they were: the damage is still there for the next repair, which goes on.
-    """
-    for start in range(0, len(rows), _BATCH):
-        _reencode_batch(opened, rows[start : start + _BATCH], now)
-
-
-def _reencode_batch(opened: OpenStore, rows: Sequence[int], now: int) -> None:
-    context = opened.settings.session_context
-    with reading(opened.engine, opened.path) as connection:
-        written = {
-            row: Written(item.text, item.title, memories.context_of(connection, row, context))
-            for row, item in memories.load(connection, _living(rows)).items()
-        }
-    encoder = opened.encoder
-    made = encode(encoder, opened.settings, list(written.values()))
-    encoded = dict(zip(written, made, strict=True))
-    with writing(opened.engine, opened.path) as connection:
-        opened.check_encoder(connection, encoder)
-        stored = memories.load_rows(connection, rows)
-        living = memories.load(connection, _living(rows))
-        # a text that was changed meanwhile got new passages by that
-        same = {
-            row
-            for row, item in living.items()
-            if row in written and (item.text, item.title) == (written[row].text, written[row].title)
-        }
-        for row in [row for row in stored if row in same or row not in living]:
-            vectors.delete_passages(connection, [row])
-            if row in same:
-                vectors.insert_passages(connection, row, encoded[row])
-            log.append_event(connection, stored[row].id, "repair", now=now)
-
-
-def _living(rows: Sequence[int]) -> ColumnElement[bool]:
-    return and_(memories.live, among(memory.c.row, rows))

@@ -73,14 +73,13 @@ class Allowed:
 @dataclass(frozen=True, slots=True, eq=False)
 class SnapshotView:
     """One moment of the store. Each of the `columns` is (memories,), `live` says which of them
-    still count; owners in both tiers are positions in the columns; `version` is the last event.
+    still count; owners in both tiers are positions in the columns.
     """
 
     columns: Mapping[str, NDArray[np.int64]]
     live: Mask
     hot: HotView
     sealed: SealedView
-    version: int | None = None
     _spaces: dict[tuple[int, ...], Space] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -195,7 +194,7 @@ class Snapshot:
 
     def _publish(self) -> None:
         columns = {name: values[: self._count] for name, values in self._columns.items()}
-        view = SnapshotView(columns, self._live, self._hot.view(), self._sealed, self._version)
+        view = SnapshotView(columns, self._live, self._hot.view(), self._sealed)
         self._view = view
 
     def refresh(self, connection: Connection) -> SnapshotView:

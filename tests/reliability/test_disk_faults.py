@@ -35,7 +35,7 @@ PLACES = 25 if TORTURE else 1  # of each fault in each operation
 
 OPERATIONS = (
     *("add", "ingest", "update", "forget", "purge", "seal", "merge", "retrain", "rebuild"),
-    *("repair", "import", "import_index", "export", "backup", "create", "migrate"),
+    *("repair", "import", "import_index", "export", "backup", "restore", "create", "migrate"),
 )
 SOME = ("add", "seal", "backup", "export")
 # a fault → how it goes on, the calls it may hit, and what the system says

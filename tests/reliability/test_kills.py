@@ -1,12 +1,13 @@
 """Processes that end at any step of any operation, with and without the power.
 
-A step is a system call that changes a file. The normal run takes some of each operation by chance,
-always the same ones; MEMSTORE_TORTURE=1 (`scripts/test --torture`) takes all of them, and kills at
-random instants besides.
+A step is a system call that changes a file. MEMSTORE_TORTURE=1 (`scripts/test --torture`) takes
+every step (of many equal ones in a row, such as the writes of one commit: the first, the last and
+one between) and many random instants; the normal run some of each operation, always the same ones.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 from collections import Counter
@@ -23,13 +24,18 @@ INSTANTS = 20 if TORTURE else 1
 OPERATIONS = (
     *("add", "add_many", "ingest", "update", "feedback", "supersede", "set_source"),
     *("forget", "purge", "seal", "merge", "retrain", "rebuild", "repair"),
-    *("import", "import_index", "export", "backup", "create", "migrate"),
+    *("import", "import_index", "export", "backup", "restore", "create", "migrate"),
 )
 
 
-def _some(steps: list[str], operation: str, kind: str, count: int = STEPS) -> list[int]:
-    numbers = range(1, len(steps) + 1)
-    return sorted(random.Random(f"{kind} {operation}").sample(numbers, min(count, len(steps))))
+def _some(steps: list[str], operation: str, kind: str) -> list[int]:
+    """Return numbers of steps, counted from 1, ascending."""
+    chance = random.Random(f"{kind} {operation}")
+    numbers: set[int] = set()
+    for _, run in itertools.groupby(enumerate(steps, 1), key=lambda item: item[1]):
+        equal = [number for number, _ in run]
+        numbers |= {equal[0], chance.choice(equal), equal[-1]}
+    return sorted(chance.sample(sorted(numbers), min(STEPS, len(numbers))))
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -50,9 +56,10 @@ def test_a_process_killed_in_the_middle_of_a_write_loses_nothing(
     prepared: Callable[[str], Any], operation: str, figures: Counter[str]
 ) -> None:
     ready = prepared(operation)
-    writes = [number for number, name in enumerate(ready.steps, 1) if name.startswith("write ")]
-    chance = random.Random(f"tear {operation}")
-    for step in sorted(chance.sample(writes, min(STEPS // 2, len(writes)))):
+    writes = [step for step in ready.steps if step.startswith("write ")]
+    numbers = [number for number, name in enumerate(ready.steps, 1) if name in writes]
+    for place in _some(writes, operation, "tear")[: max(1, STEPS // 2)]:
+        step = numbers[place - 1]
         what = f"killed within step {step}: {ready.steps[step - 1]}"
         folder = ready.copy()
         ready.check(folder, ready.run(folder, mode=TEAR, step=step), what)
@@ -66,7 +73,7 @@ def test_a_power_cut_at_any_step_loses_nothing_that_was_acknowledged(
     ready = prepared(operation)
     ends = len(ready.steps) + 1  # when it has just acknowledged everything
     for step in sorted({*_some(ready.steps, operation, "power"), ends}):
-        for seed in (0, step) if TORTURE else (step % 2 and step,):
+        for seed in (0, step) if TORTURE and step % 2 else (step,):
             what = f"power cut at step {step} of {len(ready.steps)}, seed {seed}"
             folder = ready.copy()
             ready.check(folder, ready.run(folder, mode=POWER, step=step, seed=seed), what)

@@ -6,12 +6,11 @@ Set MEMSTORE_TORTURE=1 for three minutes of eight readers.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import subprocess
 import sys
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,6 @@ TORTURE = os.environ.get("MEMSTORE_TORTURE") == "1"
 READERS = 8 if TORTURE else 2
 SECONDS = 180.0 if TORTURE else 5.0
 LARGEST_LOG = 64 << 20  # bytes of the write-ahead log: it begins anew behind 4 MB, but VACUUM adds
-
-_logger = logging.getLogger(__name__)
 
 DRIVER = Path(__file__).parent / "drivers" / "many_processes.py"
 WHOLE = ("list", "export", "backup")  # what shows every memory
@@ -136,7 +133,7 @@ def longest_log(processes: list[subprocess.Popen[str]], log: Path) -> int:
 
 
 def test_processes_that_read_and_write_all_kinds_of_things_see_committed_states_and_lose_nothing(
-    tmp_path: Path,
+    tmp_path: Path, figures: Counter[str]
 ) -> None:
     path = tmp_path / "agent.mem"
     MemoryStore.open(path, encoder="hashed").close()
@@ -188,11 +185,7 @@ def test_processes_that_read_and_write_all_kinds_of_things_see_committed_states_
     assert {file.name for file in tmp_path.iterdir()} == {"agent.mem", *(log.name for log in logs)}
     assert largest < LARGEST_LOG
 
-    slowest: defaultdict[str, float] = defaultdict(float)
-    counts: Counter[str] = Counter()
+    figures["processes"], figures["seconds"] = len(roles), int(SECONDS)
     for lines in told:
-        for name, (count, longest) in lines[-1]["tallies"].items():
-            slowest[name], counts[name] = max(slowest[name], longest), counts[name] + count
-    _logger.info("largest log: %d bytes", largest)  # --log-cli-level=INFO shows it
-    for name in sorted(counts):
-        _logger.info("%s: %d times, the slowest %.2f s", name, counts[name], slowest[name])
+        for count, _ in lines[-1]["tallies"].values():
+            figures["operations"] += count

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from memstore import IndexDamaged, MemoryStore
+from memstore.catalog.checksums import crc
 from memstore.encoders.hashed import HashedEncoder
 
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -63,12 +65,14 @@ def test_an_undamaged_store_is_clean_and_says_what_was_checked(filled: MemorySto
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damage_is_found_and_what_is_derived_is_repaired(
-    filled: MemoryStore, sql: Sql, damage: str
+    filled: MemoryStore, sql: Sql, stamp: Callable[[Path, str], None], damage: str
 ) -> None:
     question = ("topic119 topic3", 5)
     expected = [(h.memory.id, h.score) for h in filled.query(question[0], limit=5).hits]
     entities = filled.entities(namespace="*")
     sql(filled.path, DAMAGE[damage])
+    if damage.startswith("link"):
+        stamp(filled.path, "memory_entity")  # as if it had been written so
     with MemoryStore.open(filled.path) as store:
         found = store.verify()
         assert not found.clean
@@ -142,11 +146,18 @@ def test_what_is_changed_during_a_repair_ends_with_the_passages_it_should_have(
     assert filled.verify().findings == ()
 
 
-def test_only_what_was_repaired_is_called_repaired(filled: MemoryStore, sql: Sql) -> None:
-    rewrite = "UPDATE memory SET text = 'another text' WHERE key = 'short'"
+def test_only_what_was_repaired_is_called_repaired(
+    filled: MemoryStore, sql: Sql, stamp: Callable[[Path, str], None]
+) -> None:
+    def rewrite() -> None:
+        sql(filled.path, "UPDATE memory SET text = 'another text' WHERE key = 'short'")
+        stamp(filled.path, "memory")
+
     sql(filled.path, "DELETE FROM hot_vector")
-    sql(filled.path, "INSERT INTO event SELECT 999, 'x', 'add', 999, NULL, 0, 0, '{}', NULL, 0")
-    meddling = Meddling(lambda: sql(filled.path, rewrite))
+    event = ("x", "add", 999, None, 0, 0, "{}", None)
+    values = ", ".join("?" * (len(event) + 2))
+    sql(filled.path, f"INSERT INTO event VALUES ({values})", 999, *event, crc(event))
+    meddling = Meddling(rewrite)
     with MemoryStore.open(filled.path, encoder=meddling) as store:
         findings = store.verify(repair=True).findings
         short = store.get_by_key("short").id

@@ -178,7 +178,7 @@ def test_a_query_that_finds_a_passage_which_no_memory_has_names_the_damage(
     np.save(path, passages)
     with (
         MemoryStore.open(sealed.path) as other,
-        pytest.raises(IndexDamaged, match=r"names passage 1000\d+, which no memory has"),
+        pytest.raises(IndexDamaged, match=r"has passage 1000\d+ of the memory in row"),
     ):
         other.query("word7")
 

@@ -15,6 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from memstore import MemoryStore, Settings
 from memstore.catalog.engine import open_engine, reading
 from memstore.catalog.migrate import migrations_folder
@@ -119,11 +121,12 @@ def prepare_merge(folder: Path) -> None:
 
 
 def prepare_damage(folder: Path) -> None:
+    """A flipped bit in the vectors of a memory that was deleted: only `verify` meets it."""
     prepare(folder)
-    residuals = sorted((folder / "agent.mem" / "index").glob("segment-*/residuals.npy"))[0]
-    content = bytearray(residuals.read_bytes())
-    content[-1] ^= 1
-    residuals.write_bytes(content)
+    segment = sorted((folder / "agent.mem" / "index").glob("segment-*"))[0]
+    residuals = np.load(segment / "residuals.npy", mmap_mode="r+")
+    residuals[np.load(segment / "lengths.npy")[0], 0] ^= 1  # the first token of k1
+    residuals.flush()
 
 
 def prepare_old_schema(folder: Path) -> None:

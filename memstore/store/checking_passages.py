@@ -1,0 +1,107 @@
+"""Passages: whether they cover the texts with sound vectors, and making them anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, Connection, and_, select
+
+from memstore.catalog import log, memories, vectors
+from memstore.catalog.engine import reading, writing
+from memstore.catalog.sql import among
+from memstore.catalog.tables import hot_vector, memory, passage
+from memstore.store.encoding import Written, encode
+from memstore.store.opening import OpenStore
+
+_BATCH = 256  # memories encoded at once
+
+
+def broken_passages(connection: Connection, dim: int) -> dict[int, str]:
+    """Return memory row → what is wrong with its passages or their vectors."""
+    broken: dict[int, str] = {}
+    covered: dict[int, int] = {}
+    texts = {
+        row.row: (row.id, row.text, row.forgotten_at)
+        for row in connection.execute(
+            select(memory.c.row, memory.c.id, memory.c.text, memory.c.forgotten_at)
+        )
+    }
+    rows = connection.execute(
+        select(
+            *(passage.c[name] for name in ("memory_row", "ordinal", "start", "end", "segment_id")),
+            hot_vector,
+        )
+        .outerjoin(hot_vector, hot_vector.c.passage_id == passage.c.id)
+        .order_by(passage.c.memory_row, passage.c.ordinal)
+    )
+    for row in rows:
+        if row.memory_row not in texts:
+            continue  # an orphan
+        id_, content, forgotten_at = texts[row.memory_row]
+        place = f"memory {id_}, passage {row.ordinal}"
+        if forgotten_at is not None:
+            broken[row.memory_row] = f"{place}: the memory is forgotten"
+        elif not 0 <= row.start < row.end <= len(content):
+            broken[row.memory_row] = f"{place}: characters {row.start} to {row.end}"
+        elif content[covered.get(row.memory_row, 0) : row.start].strip():
+            broken[row.memory_row] = f"{place}: characters before it are in no passage"
+        elif row.segment_id is None and (wrong := _wrong_vectors(row, dim)):
+            broken[row.memory_row] = f"{place}: {wrong}"
+        covered[row.memory_row] = row.end
+    for number, (id_, content, forgotten_at) in texts.items():
+        if forgotten_at is None and content[covered.get(number, 0) :].strip():
+            broken.setdefault(number, f"memory {id_}: its text is not in passages to the end")
+    return broken
+
+
+def _wrong_vectors(row: object, dim: int) -> str | None:
+    codes, scales = getattr(row, "codes", None), getattr(row, "scales", None)
+    tokens = getattr(row, "tokens", None)
+    if codes is None or scales is None or tokens is None:
+        return "it has no vectors"
+    if tokens < 1 or len(codes) != tokens * dim or len(scales) != tokens * 4:
+        return f"its vectors are not {tokens} x {dim}"
+    if vectors.checksum(codes, scales) != getattr(row, "checksum", None):
+        return "its vectors do not match their checksum"
+    return None
+
+
+def reencode(opened: OpenStore, rows: Sequence[int], now: int) -> None:
+    """Make the passages of memories anew; forgotten ones only lose theirs.
+
+    Batches are transactions. An interruption leaves some memories with new, hot passages and the
+    others as they were: the damage is still there for the next repair, which goes on.
+    """
+    for start in range(0, len(rows), _BATCH):
+        _reencode_batch(opened, rows[start : start + _BATCH], now)
+
+
+def _reencode_batch(opened: OpenStore, rows: Sequence[int], now: int) -> None:
+    context = opened.settings.session_context
+    with reading(opened.engine, opened.path) as connection:
+        written = {
+            row: Written(item.text, item.title, memories.context_of(connection, row, context))
+            for row, item in memories.load(connection, _living(rows)).items()
+        }
+    encoder = opened.encoder
+    made = encode(encoder, opened.settings, list(written.values()))
+    encoded = dict(zip(written, made, strict=True))
+    with writing(opened.engine, opened.path) as connection:
+        opened.check_encoder(connection, encoder)
+        stored = memories.load_rows(connection, rows)
+        living = memories.load(connection, _living(rows))
+        # a text that was changed meanwhile got new passages by that
+        same = {
+            row
+            for row, item in living.items()
+            if row in written and (item.text, item.title) == (written[row].text, written[row].title)
+        }
+        for row in [row for row in stored if row in same or row not in living]:
+            vectors.delete_passages(connection, [row])
+            if row in same:
+                vectors.insert_passages(connection, row, encoded[row])
+            log.append_event(connection, stored[row].id, "repair", now=now)
+
+
+def _living(rows: Sequence[int]) -> ColumnElement[bool]:
+    return and_(memories.live, among(memory.c.row, rows))
