@@ -16,6 +16,7 @@ from memstore.index import sync_folder
 from memstore.private_files import create_file, create_folder
 
 Kind = Literal["file", "folder"]
+_UNFINISHED = "unfinished"
 
 
 def new_path(destination: str | os.PathLike[str], kind: Kind) -> Path:
@@ -46,7 +47,7 @@ def appearing(target: Path, kind: Kind) -> Iterator[Path]:
     else:
         # one level down: what is left of a killed process does not even look like a store
         create_folder(partial)
-        made = partial / "unfinished"
+        made = partial / _UNFINISHED
     lock = os.open(partial, os.O_RDONLY)
     try:
         _lock(lock)
@@ -68,10 +69,15 @@ def _remove_left_behind(target: Path) -> None:
         for path in [path for path in target.parent.iterdir() if named.fullmatch(path.name)]:
             lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
             try:
-                if _lock(lock):
+                if _lock(lock) and _is_made_here(path):
                     _remove(path)
             finally:
                 os.close(lock)
+
+
+def _is_made_here(path: Path) -> bool:
+    """Say whether what has such a name can be a copy: a folder of something else stays."""
+    return not path.is_dir() or {item.name for item in path.iterdir()} <= {_UNFINISHED}
 
 
 def _lock(descriptor: int) -> bool:
