@@ -338,7 +338,7 @@ def copy_segment(
 
 def _ascend(values: NDArray[np.float32]) -> bool:
     # larger ones would overflow in the square; they are parts of unit vectors
-    return bool((np.diff(values) >= 0).all() and (np.abs(values) < 1e15).all())
+    return bool((np.abs(values) < 1e15).all() and (np.diff(values) >= 0).all())
 
 
 def _offsets(lengths: NDArray[Any]) -> NDArray[np.int64]:

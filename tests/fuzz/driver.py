@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 import traceback
+import warnings
 from pathlib import Path
 
 from fuzz import targets
@@ -32,6 +33,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=60, metavar="N", help="of each target (60)")
     options = parser.parse_args()
     if options.file is not None:
+        warnings.simplefilter("error")  # as in the tests
         targets.load(options.target).check(options.file.read_bytes())
         print(f"{options.target}: {options.file} does no harm")
         return 0

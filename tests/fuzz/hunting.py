@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from random import Random
 
@@ -23,7 +24,8 @@ def main() -> None:
 
     def run(data: bytes) -> None:
         try:
-            target.check(data)
+            with warnings.catch_warnings(action="error"):
+                target.check(data)
         except Exception as error:  # kept, and the hunt goes on
             keep_crash(folder, data, error)
 
