@@ -85,7 +85,11 @@ def _hunt_until_it_ends(name: str, folder: Path, seconds: int) -> int:
 
 def keep_crash(folder: Path, data: bytes, error: BaseException) -> None:
     """Write down an input that broke a target: the first of each place that an error is from."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [
+        frame for frame in frames if not frame.filename.startswith((sys.prefix, sys.base_prefix))
+    ]
+    place = own[-1]  # not where all errors of SQLite come from
     name = f"{type(error).__name__}-{Path(place.filename).stem}-{place.lineno}"
     if not (folder / "crashes" / name).exists():
         (folder / "crashes" / name).write_bytes(data)
