@@ -35,7 +35,12 @@ def main() -> None:
         return atheris.Mutate(data, longest) if changed is None else changed[:longest]
 
     options = [
-        *(f"-max_total_time={seconds}", f"-max_len={target.longest}", "-timeout=30"),
+        *(
+            f"-max_total_time={seconds}",
+            f"-max_len={target.longest}",
+            "-timeout=30",
+            "-report_slow_units=30",
+        ),
         *("-rss_limit_mb=4096", f"-artifact_prefix={folder}/crashes/"),
     ]
     if target.tokens:
