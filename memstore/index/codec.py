@@ -252,6 +252,12 @@ def code_type(centroids: int) -> type[np.uint16] | type[np.uint32]:
     return np.uint16 if centroids <= MOST_CENTROIDS else np.uint32
 
 
+def ascend(buckets: NDArray[np.float32]) -> bool:
+    """Return whether cutoffs or weights ascend, and none of them is out of all proportion."""
+    # larger ones would overflow in the square; they are parts of unit vectors
+    return bool((np.abs(buckets) < 1e15).all() and (np.diff(buckets) >= 0).all())
+
+
 def sample_size(tokens: int) -> int:
     """Return how many of a store's token vectors training needs."""
     return min(tokens, centroid_count(tokens) * SAMPLES_PER_CENTROID)

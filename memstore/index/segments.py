@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from memstore.errors import IndexDamaged
 from memstore.index._kernels import inverted_lists
-from memstore.index.codec import PANEL, Codec, Codes, Residuals, code_type, panels_of
+from memstore.index.codec import PANEL, Codec, Codes, Residuals, ascend, code_type, panels_of
 from memstore.index.files import (
     ADVICE,
     FolderWriter,
@@ -97,8 +97,8 @@ class StoredCodec:
         if (
             len(self.weights) not in (2, 4, 16, 256)
             or len(self.cutoffs) != len(self.weights) - 1
-            or not _ascend(self.weights)
-            or not _ascend(self.cutoffs)
+            or not ascend(self.weights)
+            or not ascend(self.cutoffs)
             or not 0 <= self.unit <= MOST_UNIT
             or len(self._centroids) == 0
             or len(self.panels) != -(-len(self._centroids) // PANEL)
@@ -385,11 +385,6 @@ def copy_segment(
             codes[again], residuals[again], norms[again] = writer.codec.encode(vectors)
             writer.append(*names, codes, residuals, norms)
         progress(len(tokens))
-
-
-def _ascend(values: NDArray[np.float32]) -> bool:
-    # larger ones would overflow in the square; they are parts of unit vectors
-    return bool((np.diff(values) >= 0).all() and (np.abs(values) < 1e15).all())
 
 
 def _crc(array: NDArray[np.generic], value: int = 0) -> int:

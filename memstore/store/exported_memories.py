@@ -124,6 +124,11 @@ def _link(item: Mapping[str, Any]) -> EntityLink:
 
 def _event(item: Mapping[str, Any]) -> Mapping[str, Any]:
     verb = drafts.check_string(item["verb"], "an event's verb", 64)
+    at, recorded_at = (
+        drafts.check_time(item[name], "an event's time") for name in ("at", "recorded_at")
+    )
+    if verb is None or at is None or recorded_at is None:
+        raise BadInput("an event has no verb or no time.")
     details = item.get("details") or {}
     drafts.check_metadata(details, "an event's details", _UNLIMITED, MAX_JSON_DEPTH)
     if verb in (log.CONFIRM, log.CONTRADICT) and item.get("source") is None:
@@ -131,8 +136,8 @@ def _event(item: Mapping[str, Any]) -> Mapping[str, Any]:
     _check_changes(details)
     return {
         "verb": verb,
-        "at": drafts.check_time(item["at"], "an event's time"),
-        "recorded_at": drafts.check_time(item["recorded_at"], "an event's time"),
+        "at": at,
+        "recorded_at": recorded_at,
         "source": drafts.check_string(item.get("source"), "an event's source"),
         "session": drafts.check_string(item.get("session"), "an event's session"),
         "idempotency_key": drafts.check_string(

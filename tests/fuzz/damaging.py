@@ -107,7 +107,7 @@ def _edit_array(
     elif kind == ROWS and array.ndim:
         array = np.resize(array, (value % 100, *array.shape[1:]))
     elif kind == TYPE:
-        with np.errstate(all="ignore"), contextlib.suppress(ValueError):
+        with np.errstate(all="ignore"), contextlib.suppress(ValueError, OverflowError):
             array = array.astype(_TYPES[value % len(_TYPES)])
     elif kind == SHAPE:
         shapes = ((-1, 1), (-1,), (1, -1), array.shape[::-1])

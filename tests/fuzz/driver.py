@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 import traceback
+import warnings
 from pathlib import Path
 
 from fuzz import targets
@@ -32,6 +33,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=60, metavar="N", help="of each target (60)")
     options = parser.parse_args()
     if options.file is not None:
+        warnings.simplefilter("error")  # as in the tests
         targets.load(options.target).check(options.file.read_bytes())
         print(f"{options.target}: {options.file} does no harm")
         return 0
@@ -83,7 +85,11 @@ def _hunt_until_it_ends(name: str, folder: Path, seconds: int) -> int:
 
 def keep_crash(folder: Path, data: bytes, error: BaseException) -> None:
     """Write down an input that broke a target: the first of each place that an error is from."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [
+        frame for frame in frames if not frame.filename.startswith((sys.prefix, sys.base_prefix))
+    ]
+    place = own[-1]  # not where all errors of SQLite come from
     name = f"{type(error).__name__}-{Path(place.filename).stem}-{place.lineno}"
     if not (folder / "crashes" / name).exists():
         (folder / "crashes" / name).write_bytes(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from random import Random
 
@@ -23,7 +24,8 @@ def main() -> None:
 
     def run(data: bytes) -> None:
         try:
-            target.check(data)
+            with warnings.catch_warnings(action="error"):
+                target.check(data)
         except Exception as error:  # kept, and the hunt goes on
             keep_crash(folder, data, error)
 
@@ -33,7 +35,12 @@ def main() -> None:
         return atheris.Mutate(data, longest) if changed is None else changed[:longest]
 
     options = [
-        *(f"-max_total_time={seconds}", f"-max_len={target.longest}", "-timeout=30"),
+        *(
+            f"-max_total_time={seconds}",
+            f"-max_len={target.longest}",
+            "-timeout=30",
+            "-report_slow_units=30",
+        ),
         *("-rss_limit_mb=4096", f"-artifact_prefix={folder}/crashes/"),
     ]
     if target.tokens:

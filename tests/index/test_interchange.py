@@ -405,6 +405,14 @@ DAMAGE = {
         set_tensor("buckets.pt", lambda pair: (pair[0].flip(0), pair[1])),
         "not in order",
     ),
+    "weights out of order": (
+        set_tensor("buckets.pt", lambda pair: (pair[0], pair[1].flip(0))),
+        "not in order",
+    ),
+    "a weight out of all proportion": (
+        set_tensor("buckets.pt", lambda pair: (pair[0], with_value(pair[1], 1e30))),
+        "too large",
+    ),
     "an infinite weight": (
         set_tensor("buckets.pt", lambda pair: (pair[0], with_value(pair[1], float("inf")))),
         "not finite",

@@ -124,9 +124,12 @@ DAMAGES = {
     "entity with half a character": lambda line: _with(
         line, entities=[{"role": "given", "canon": "a", "display": "A"}]
     ).replace('"A"', '"\\ud800"'),
-    "event details with a NUL": lambda line: _with_details(line, {"text": ["a\0", "b"]}),
-    "event details that are no object": lambda line: _with_details(line, ["text"]),
+    "event details with a NUL": lambda line: _with_event(line, details={"text": ["a\0", "b"]}),
+    "event details that are no object": lambda line: _with_event(line, details=["text"]),
     "event without a time": lambda line: _with(line, events=[{"verb": "add"}]),
+    "event whose time is null": lambda line: _with_event(line, recorded_at=None),
+    "event that happened at null": lambda line: _with_event(line, at=None),
+    "event whose verb is null": lambda line: _with_event(line, verb=None),
     "not utf-8": lambda line: line.replace("é", "\udce9"),
 }
 
@@ -135,9 +138,9 @@ def _with(line: str, **values: object) -> str:
     return json.dumps({**json.loads(line), **values}, ensure_ascii=False)
 
 
-def _with_details(line: str, details: object) -> str:
+def _with_event(line: str, **values: object) -> str:
     [event, *_] = json.loads(line)["events"]
-    return _with(line, events=[{**event, "details": details}])
+    return _with(line, events=[{**event, **values}])
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

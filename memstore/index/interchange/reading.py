@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memstore.errors import BadInput, IndexDamaged, StoreUnwritable
-from memstore.index.codec import BITS, Codec
+from memstore.index.codec import BITS, Codec, ascend
 from memstore.index.interchange.content import MODEL_SETTINGS, IndexContent, fits_half
 from memstore.index.interchange.tensor_files import check_tensor_file
 from memstore.json_input import parse_json
@@ -112,9 +112,11 @@ def _read_codec(folder: Path, config: Mapping[str, Any]) -> Codec:
     codec = Codec(centroids.astype(np.float32), cutoffs, weights)
     if weights.ndim != 1 or len(weights) != 2**codec.bits or codec.bits not in BITS:
         raise _damaged(path, f"has weights of shape {weights.shape}, not 2, 4, 16 or 256")
-    if cutoffs.shape != (len(weights) - 1,) or (np.diff(cutoffs) < 0).any():
+    if cutoffs.shape != (len(weights) - 1,) or not (ascend(cutoffs) and ascend(weights)):
         raise _damaged(
-            path, f"has {cutoffs.size} cutoffs for {len(weights)} weights, or not in order"
+            path,
+            f"has {cutoffs.size} cutoffs for {len(weights)} weights, or some of them are not in "
+            "order or too large",
         )
     if codec.dim * codec.bits % 8:
         raise _damaged(path, f"has {codec.bits} bits for each of {codec.dim} dimensions: no bytes")

@@ -8,13 +8,16 @@ from __future__ import annotations
 import functools
 import io
 import json
+import shutil
 from typing import Any
 
 import numpy as np
 import torch
 
 from fuzz.damaging import Folder
+from fuzz.scratch import new_folder
 from memstore.errors import BadInput, IndexDamaged
+from memstore.index import StoredCodec, write_codec
 from memstore.index.interchange import read_colbert_index
 
 MUTATIONS = 150
@@ -67,6 +70,9 @@ def _files() -> dict[str, Any]:
 FOLDERS = [Folder(_files(), functools.partial(_tensors, zipped=zipped)) for zipped in (True, False)]
 
 
+_PLACE = new_folder()
+
+
 def check(data: bytes) -> None:
     choice = data[0] if data else 0
     with FOLDERS[choice % 2].damaged(data[1:]) as folder:
@@ -81,4 +87,8 @@ def check(data: bytes) -> None:
     vectors = codec.decode(content.codes, content.residuals)
     assert vectors.shape == (tokens, codec.dim)
     assert np.isfinite(vectors).all()
-    assert codec.integers[0].shape == codec.centroids.shape
+    folder = _PLACE / "codec"
+    try:  # what is adopted has to be opened afterwards
+        StoredCodec(folder, write_codec(folder, codec, made_for=1), codec.dim)
+    finally:
+        shutil.rmtree(folder)

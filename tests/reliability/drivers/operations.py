@@ -22,6 +22,7 @@ from memstore.catalog.engine import open_engine, reading
 from memstore.catalog.migrate import migrations_folder
 from memstore.catalog.tables import metadata
 from memstore.store import importing, sealing
+from memstore.store.export_files import memory_lines, read_whole
 from memstore.store.index_files import named_folders
 
 Say = Callable[[object], None]
@@ -416,9 +417,9 @@ def _left(folder: Path) -> list[str]:
 
 
 def _describe_export(file: Path) -> Any:
+    """The keys of a whole export; an import would look at the manifest in the same way."""
     if not file.exists():
         return None
-    rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
-    keys = sorted(row["key"] for row in rows if "key" in row)
-    assert len(keys) == rows[0]["memories"]
-    return keys
+    with file.open("rb") as content:
+        read_whole(content, file.name)
+        return sorted(item["key"] for item in memory_lines(content, file.name))
