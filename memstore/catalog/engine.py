@@ -178,7 +178,10 @@ def _damage_named(connection: Connection, store: Path) -> Iterator[None]:
     except SENSELESS as error:
         if isinstance(error, DatabaseError) and _named(error.orig, store, "") is not None:
             raise
-        found = first_damage(connection)  # after the transaction: what it wrote is gone
+        if isinstance(error, UnicodeDecodeError):  # SQLite quotes a damaged schema, or a value
+            found: str | None = f"it holds text that is no UTF-8 ({error})"
+        else:
+            found = first_damage(connection)  # after the transaction: what it wrote is gone
         if found is None:
             raise
         raise IndexDamaged(

@@ -57,6 +57,8 @@ def appearing(target: Path, kind: Kind) -> Iterator[Path]:
         if kind == "folder":
             sync_folder(made)
         made.rename(new_path(target, kind))
+        if kind == "folder":
+            partial.rmdir()  # before the sync: a power cut would bring it back
         sync_folder(target.parent)
     finally:
         os.close(lock)

@@ -125,7 +125,7 @@ def verify(opened: OpenStore, *, repair: bool, now: int) -> VerifyReport:
         _finding(code, place, message, told, gone=(code, place) not in after)
         for (code, place), message in before.items()
     ]
-    if repair and left.file:
+    if repair and (left.file or unfinished):
         findings.append(Finding(code="sqlite", message=_RESTORE))
     findings += [  # what the repair brought to light
         Finding(code=code, message=message)

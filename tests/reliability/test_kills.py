@@ -1,7 +1,7 @@
 """Processes that end at any step of any operation, with and without the power.
 
 A step is a system call that changes a file. MEMSTORE_TORTURE=1 (`scripts/test --torture`) takes
-every step (of many equal ones in a row, such as the writes of one commit: the first, the last and
+all operations and every step (of many equal ones in a row, such as the writes of one commit: the first, the last and
 one between) and many random instants; the normal run some of each operation, always the same ones.
 """
 
@@ -11,21 +11,32 @@ import itertools
 import os
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 
 KILL, TEAR, POWER = 1, 2, 3
 TORTURE = os.environ.get("MEMSTORE_TORTURE") == "1"
-STEPS = 10_000 if TORTURE else 2  # of each operation
+STEPS = 10_000 if TORTURE else 1  # of each operation
 INSTANTS = 20 if TORTURE else 1
 
+SOME = ("add", "ingest", "update", "purge", "merge", "import", "backup", "create", "migrate")
 OPERATIONS = (
-    *("add", "add_many", "ingest", "update", "feedback", "supersede", "set_source"),
-    *("forget", "purge", "seal", "merge", "retrain", "rebuild", "repair"),
-    *("import", "import_index", "export", "backup", "restore", "create", "migrate"),
+    (
+        *("add", "add_many", "ingest", "update", "feedback", "supersede", "set_source"),
+        *("forget", "purge", "seal", "merge", "retrain", "rebuild", "repair"),
+        *("import", "import_index", "export", "backup", "restore", "create", "migrate"),
+    )
+    if TORTURE
+    else SOME
 )
+FEW = OPERATIONS if TORTURE else ("ingest", "purge", "merge")
+
+
+def grouped(operations: Iterable[str]) -> list[Any]:
+    """Let the tests of one operation stay in one worker: preparing it takes seconds."""
+    return [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in operations]
 
 
 def _some(steps: list[str], operation: str, kind: str) -> list[int]:
@@ -38,7 +49,7 @@ def _some(steps: list[str], operation: str, kind: str) -> list[int]:
     return sorted(chance.sample(sorted(numbers), min(STEPS, len(numbers))))
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", grouped(OPERATIONS))
 def test_a_process_killed_at_any_step_loses_nothing_and_leaves_nothing_half_done(
     prepared: Callable[[str], Any], operation: str, figures: Counter[str]
 ) -> None:
@@ -51,7 +62,7 @@ def test_a_process_killed_at_any_step_loses_nothing_and_leaves_nothing_half_done
         figures["kills"] += 1
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", grouped(FEW))
 def test_a_process_killed_in_the_middle_of_a_write_loses_nothing(
     prepared: Callable[[str], Any], operation: str, figures: Counter[str]
 ) -> None:
@@ -66,7 +77,7 @@ def test_a_process_killed_in_the_middle_of_a_write_loses_nothing(
         figures["kills"] += 1
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", grouped(OPERATIONS))
 def test_a_power_cut_at_any_step_loses_nothing_that_was_acknowledged(
     prepared: Callable[[str], Any], operation: str, figures: Counter[str]
 ) -> None:
@@ -80,7 +91,7 @@ def test_a_power_cut_at_any_step_loses_nothing_that_was_acknowledged(
             figures["power cuts"] += 1
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", grouped(FEW))
 def test_a_process_killed_at_a_random_instant_loses_nothing(
     prepared: Callable[[str], Any], operation: str, figures: Counter[str]
 ) -> None:

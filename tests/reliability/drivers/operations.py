@@ -27,7 +27,8 @@ from memstore.store.index_files import named_folders
 
 Say = Callable[[object], None]
 LINES, BATCH = 12, 4
-EXPORTED = 150  # more than an import stores in one transaction
+EXPORTED = 20  # more than an import stores in one transaction, as it is here:
+importing._BATCH = 16
 ASKED = 30  # memories at most that are each searched for
 DOOMED = ("k4", "k12", "k20")  # sealed, sealed, hot
 
