@@ -111,8 +111,9 @@ def test_an_evil_line_of_an_export_or_of_queries_is_named(
 ) -> None:
     store.add("tea")
     store.export(tmp_path / "out.jsonl")
-    with (tmp_path / "out.jsonl").open("a") as file:
-        file.write(line + "\n")
+    header, memory, _ = (tmp_path / "out.jsonl").read_text().splitlines()
+    older = json.dumps({**json.loads(header), "version": 2})  # which has no manifest
+    (tmp_path / "out.jsonl").write_text("\n".join([older, memory, line]) + "\n")
     if "1e999" not in line:
         with pytest.raises(BadInput, match=rf"out\.jsonl:3: not a JSON object: .*{said}"):
             store.import_(tmp_path / "out.jsonl")

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import (
     Connection,
+    and_,
     case,
     delete,
     exists,
@@ -19,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from memstore.catalog.aliases import aliased_names, aliased_places, aliases_of
-from memstore.catalog.checksums import check, crc, damaged, stamps
+from memstore.catalog.checksums import check, crc, damaged, stamps, update_row
 from memstore.catalog.sql import among, inserted
 from memstore.catalog.tables import entity, entity_count, memory, memory_entity
 from memstore.types import Entity
@@ -160,14 +161,19 @@ def respell(connection: Connection, entity_ids: Sequence[int] | None = None) -> 
     )
     canon = select(entity.c.canon).where(entity.c.id == entity_count.c.entity_id)
     first = spelled.order_by(memory_entity.c.memory_row).limit(1).scalar_subquery()
-    statement = update(entity_count).where(
-        ~spelled.where(memory_entity.c.display == entity_count.c.display).exists()
-    )
-    if entity_ids is not None:
-        statement = statement.where(among(entity_count.c.entity_id, entity_ids))
     # of a count that drifted from its links, no memory has a spelling
     spelling = func.coalesce(first, canon.correlate(entity_count).scalar_subquery())
-    connection.execute(statement.values(display=spelling))
+    statement = select(
+        entity_count.c.namespace_id, entity_count.c.entity_id, spelling.label("display")
+    ).where(~spelled.where(memory_entity.c.display == entity_count.c.display).exists())
+    if entity_ids is not None:
+        statement = statement.where(among(entity_count.c.entity_id, entity_ids))
+    for row in connection.execute(statement).all():
+        this = and_(
+            entity_count.c.namespace_id == row.namespace_id,
+            entity_count.c.entity_id == row.entity_id,
+        )
+        update_row(connection, entity_count, this, display=row.display)
 
 
 def _known_entities(connection: Connection, canons: Sequence[str]) -> dict[str, int]:

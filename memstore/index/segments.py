@@ -75,13 +75,13 @@ class StoredCodec:
 
     def __init__(self, folder: Path, manifest: Manifest, dim: int) -> None:
         check_sizes(folder, manifest)
+        content = read_json(folder, "codec")
         wrong = damaged_files(
             folder, {name: manifest[name] for name in manifest if name == "codec.json"}
         )
         if wrong:
             raise IndexDamaged(f"{wrong[0]}. {ADVICE}")
         self.folder = folder
-        content = read_json(folder, "codec")
         self.weights: NDArray[np.float32] = read_array(folder, "weights", np.float32, ())
         self.cutoffs: NDArray[np.float32] = read_array(folder, "cutoffs", np.float32, ())
         self.panels: NDArray[np.int16] = read_array(

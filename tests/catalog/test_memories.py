@@ -152,7 +152,8 @@ def test_passages_and_their_vectors_go_with_their_memory(connection, add_memory)
     read = list(vectors.hot_passages(connection))
     assert [item.memory_row for item in read] == [first, first, second]
     assert {(item.tokens, item.codes, item.scales) for item in read} == {(2, b"abcd", b"12345678")}
-    assert list(vectors.spans(connection, [item.passage_id for item in read]).values()) == [
+    ids, rows = ([getattr(item, name) for item in read] for name in ("passage_id", "memory_row"))
+    assert vectors.spans(connection, ids, rows) == [
         (0, 2),
         (2, 4),
         (0, 4),

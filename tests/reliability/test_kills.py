@@ -1,8 +1,9 @@
 """Processes that end at any step of any operation, with and without the power.
 
 A step is a system call that changes a file. MEMSTORE_TORTURE=1 (`scripts/test --torture`) takes
-all operations and every step (of many equal ones in a row, such as the writes of one commit: the first, the last and
-one between) and many random instants; the normal run some of each operation, always the same ones.
+all operations and every step (of many equal ones in a row, such as the writes of one commit: the
+first, the last and one between) and many random instants; the normal run some operations and of
+each a few steps, always the same ones.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def _content(store: MemoryStore) -> list[tuple[Any, ...]]:
     with closing(sqlite3.connect(store.path / "memstore.db")) as connection:
         return connection.execute(
             "SELECT path, key, session, text, occurred_at, valid_to IS NULL, content_hash, "
-            "ordinal, start, end, checksum FROM memory JOIN namespace ON namespace_id = "
+            "ordinal, start, end, hot_vector.checksum FROM memory JOIN namespace ON namespace_id = "
             "namespace.id JOIN passage ON memory_row = row JOIN hot_vector ON passage_id = "
             "passage.id ORDER BY row, ordinal"
         ).fetchall()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import re
@@ -12,14 +13,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memstore import BadInput, EncoderMismatch, MemoryStore, StoreLocked, StoreUnwritable
+from memstore import (
+    BadInput,
+    EncoderMismatch,
+    MemoryStore,
+    Settings,
+    StoreLocked,
+    StoreUnwritable,
+)
 from memstore.encoders import DocumentText, EncoderIdentity
 from memstore.encoders.checkpoints import checkpoint_fingerprint
 from memstore.encoders.hashed import HashedEncoder
 from memstore.index import Codec, SegmentWriter, train
 from memstore.index.interchange import IndexContent, read_colbert_index, write_colbert_index
 from memstore.maxsim import maxsim
-from memstore.store import index_exporting
+from memstore.store import index_exporting, sealing
 from memstore.store.checkpoint_names import check_encoder_of_index
 from memstore.store.index_files import FolderGone, open_codec, open_segments
 
@@ -617,12 +625,11 @@ def numbered(first: int, last: int) -> list[dict[str, str]]:
 
 
 def test_bytes_of_several_segments_are_exported_without_deleted_passages(tmp_path):
-    settings = {"hot_tokens": 40}
-    with MemoryStore.open(tmp_path / "a.mem", encoder="hashed", settings=settings) as store:
+    with MemoryStore.open(tmp_path / "a.mem", encoder="hashed") as store:
+        due = dataclasses.replace(store._opened, settings=Settings(hot_tokens=40))
         for first in range(0, 60, 20):
             store.add_many(numbered(first, first + 20))
-            store._sealing.finish()
-            store._sealing._unseen = 10_000  # the next write looks at the hot tier again
+            sealing.seal_if_due(due, now=0)
         store.forget([store.get_by_key(f"k{n}").id for n in (0, 7, 8, 25, 59)])
         store.add_many(numbered(60, 63))
         assert store.stats().segments == 3

@@ -33,10 +33,12 @@ from memstore.catalog.engine import reading
 from memstore.catalog.log import last_event
 from memstore.encoders import DocumentText
 from memstore.encoders.hashed import HashedEncoder
+from memstore.index import files
 from memstore.store import (
     background,
     backing_up,
     checking,
+    checking_passages,
     checking_sealed,
     columns,
     importing,
@@ -240,9 +242,9 @@ def test_an_interrupted_repair_goes_on_where_it_was(
     _fill(store)
     store.compact()
     _damage(_folder(store, "segment") / "codes.npy")
-    monkeypatch.setattr(checking, "_BATCH", 16)
+    monkeypatch.setattr(checking_passages, "_BATCH", 16)
     batches: list[int] = []
-    encode = checking.encode
+    encode = checking_passages.encode
 
     def encoded(encoder: Any, settings: Any, items: Any) -> Any:
         batches.append(len(items))
@@ -250,7 +252,7 @@ def test_an_interrupted_repair_goes_on_where_it_was(
             raise KeyboardInterrupt
         return encode(encoder, settings, items)
 
-    monkeypatch.setattr(checking, "encode", encoded)
+    monkeypatch.setattr(checking_passages, "encode", encoded)
     with pytest.raises(KeyboardInterrupt):
         store.verify(repair=True)
     assert store.stats().hot_passages == 16
@@ -306,13 +308,13 @@ def test_a_file_that_may_not_be_read_is_no_damage(
     store.compact()
     _fill(store, 40, 44)
 
-    def refuse(path: Path, **_: Any) -> None:
+    def refuse(path: Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
-    monkeypatch.setattr(np.lib.format, "open_memmap", refuse)
+    monkeypatch.setattr(files, "open_file", refuse)
     with MemoryStore.open(store.path) as other:
         for call in _queries(other, tmp_path):
-            with pytest.raises(StoreUnwritable, match=r"\.npy cannot be read: Permission") as error:
+            with pytest.raises(StoreUnwritable, match="cannot be read: Permission") as error:
                 call()
             assert "--repair" not in str(error.value)
 

@@ -160,10 +160,10 @@ class Reader(Worker):
         target = self.path.parent / f"export-{self.seed}.jsonl"
         with self.said(op="export", seen={}) as what:
             self.store.export(target)
-            header, *lines = target.read_text().splitlines()
+            _, *lines, manifest = target.read_text().splitlines()
             for line in map(json.loads, lines):
                 what["seen"][line["id"]] = line["metadata"]["version"]
-            assert json.loads(header)["memories"] == len(lines)
+            assert json.loads(manifest)["manifest"]["memories"] == len(lines)
         target.unlink()
 
     def backup(self) -> None:
