@@ -24,6 +24,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import QueuePool
 
 from memstore.catalog.damage import first_damage
+from memstore.catalog.dialect import SHARED_STATEMENTS, URL
 from memstore.catalog.engine_use import EngineUse
 from memstore.catalog.forking import ForkAwareConnection, check_not_inherited, no_fork, register
 from memstore.errors import IndexDamaged, MemstoreError, StoreLocked, StoreUnwritable
@@ -94,7 +95,12 @@ def open_engine(
         return connection
 
     engine = create_engine(
-        "sqlite://", creator=connect, poolclass=QueuePool, pool_size=4, max_overflow=-1
+        URL,
+        creator=connect,
+        poolclass=QueuePool,
+        pool_size=4,
+        max_overflow=-1,
+        execution_options=SHARED_STATEMENTS,
     )
     register(engine)
     _uses[engine] = EngineUse()

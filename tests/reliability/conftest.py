@@ -19,6 +19,14 @@ DRIVERS = Path(__file__).parent / "drivers"
 collect_ignore = ["drivers"]  # what runs in other processes
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let the tests of one operation stay in one worker: preparing it takes seconds."""
+    if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+        operation = item.callspec.params.get("operation")
+        if operation is not None:
+            item.add_marker(pytest.mark.xdist_group(operation))
+
+
 @dataclass
 class Children:
     """Starts a child process per call, all forked from one that has memstore loaded."""

@@ -8,13 +8,13 @@ the same operation comes to its end.
 from __future__ import annotations
 
 import errno
-import os
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from reliability.matrix import OPERATIONS, TORTURE, only
 
 FAIL, FAIL_FROM, SHORTEN = 4, 5, 6
 WRITE, SYNC, OPEN, RENAME, REMOVE, MAKE, TRUNCATE, READ = (1 << n for n in range(8))
@@ -30,19 +30,8 @@ NAMES = {
     READ: ("read",),
 }
 SQLITES_OWN = ("agent.mem/memstore.db/", "agent.mem/")
-TORTURE = os.environ.get("MEMSTORE_TORTURE") == "1"
 PLACES = 25 if TORTURE else 1  # of each fault in each operation
-
-SOME = ("add", "ingest", "update", "purge", "merge", "import", "backup", "create", "migrate")
-OPERATIONS = (
-    (
-        *("add", "ingest", "update", "forget", "purge", "seal", "merge", "retrain", "rebuild"),
-        *("repair", "import", "import_index", "export", "backup", "restore", "create", "migrate"),
-    )
-    if TORTURE
-    else SOME
-)
-FEW = OPERATIONS if TORTURE else ("ingest", "merge", "backup")
+FEW = only("ingest", "merge", "backup")
 # a fault → how it goes on, the calls it may hit, and what the system says
 FAULTS: dict[str, tuple[int, int, int]] = {
     "full disk": (FAIL_FROM, WRITE | MAKE, errno.ENOSPC),
@@ -58,11 +47,6 @@ FAULTS: dict[str, tuple[int, int, int]] = {
 }
 
 
-def grouped(operations: Iterable[str]) -> list[Any]:
-    """Let the tests of one operation stay in one worker: preparing it takes seconds."""
-    return [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in operations]
-
-
 def _places(steps: list[str], kinds: int) -> int:
     names = {name for kind, found in NAMES.items() if kind & kinds for name in found}
     return sum(step.split()[0] in names for step in steps)
@@ -72,7 +56,7 @@ def _errors(answer: dict[str, Any]) -> list[str]:
     return [item["error"] for item in answer["said"] if type(item) is dict and "error" in item]
 
 
-@pytest.mark.parametrize("operation", grouped(OPERATIONS))
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_fault_of_the_disk_is_a_typed_error_and_nothing_is_lost(
     prepared: Callable[[str], Any], operation: str, figures: Counter[str]
 ) -> None:
@@ -100,7 +84,7 @@ def _check_fault(ready: Any, fault: str) -> int:
     return len(chosen)
 
 
-@pytest.mark.parametrize("operation", grouped(FEW))
+@pytest.mark.parametrize("operation", FEW)
 def test_what_could_not_be_synced_is_not_acknowledged(
     prepared: Callable[[str], Any], operation: str, figures: Counter[str]
 ) -> None:
@@ -123,9 +107,7 @@ def test_what_could_not_be_synced_is_not_acknowledged(
         figures["faults"] += 1
 
 
-@pytest.mark.parametrize(
-    "operation", OPERATIONS if TORTURE else ("add", "seal", "backup", "export")
-)
+@pytest.mark.parametrize("operation", only("add", "seal", "backup", "export"))
 def test_short_writes_are_completed(
     prepared: Callable[[str], Any], operation: str, figures: Counter[str]
 ) -> None:

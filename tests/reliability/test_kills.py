@@ -9,35 +9,18 @@ each a few steps, always the same ones.
 from __future__ import annotations
 
 import itertools
-import os
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from reliability.matrix import OPERATIONS, TORTURE, only
 
 KILL, TEAR, POWER = 1, 2, 3
-TORTURE = os.environ.get("MEMSTORE_TORTURE") == "1"
 STEPS = 10_000 if TORTURE else 1  # of each operation
 INSTANTS = 20 if TORTURE else 1
-
-SOME = ("add", "ingest", "update", "purge", "merge", "import", "backup", "create", "migrate")
-OPERATIONS = (
-    (
-        *("add", "add_many", "ingest", "update", "feedback", "supersede", "set_source"),
-        *("forget", "purge", "seal", "merge", "retrain", "rebuild", "repair"),
-        *("import", "import_index", "export", "backup", "restore", "create", "migrate"),
-    )
-    if TORTURE
-    else SOME
-)
-FEW = OPERATIONS if TORTURE else ("ingest", "purge", "merge")
-
-
-def grouped(operations: Iterable[str]) -> list[Any]:
-    """Let the tests of one operation stay in one worker: preparing it takes seconds."""
-    return [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in operations]
+FEW = only("ingest", "purge", "merge")
 
 
 def _some(steps: list[str], operation: str, kind: str) -> list[int]:
@@ -50,7 +33,7 @@ def _some(steps: list[str], operation: str, kind: str) -> list[int]:
     return sorted(chance.sample(sorted(numbers), min(STEPS, len(numbers))))
 
 
-@pytest.mark.parametrize("operation", grouped(OPERATIONS))
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_process_killed_at_any_step_loses_nothing_and_leaves_nothing_half_done(
     prepared: Callable[[str], Any], operation: str, figures: Counter[str]
 ) -> None:
@@ -64,7 +47,7 @@ def test_a_process_killed_at_any_step_loses_nothing_and_leaves_nothing_half_done
         figures["kills"] += answer["killed"]  # ids are random: a step more or less may be needed
 
 
-@pytest.mark.parametrize("operation", grouped(FEW))
+@pytest.mark.parametrize("operation", FEW)
 def test_a_process_killed_in_the_middle_of_a_write_loses_nothing(
     prepared: Callable[[str], Any], operation: str, figures: Counter[str]
 ) -> None:
@@ -80,7 +63,7 @@ def test_a_process_killed_in_the_middle_of_a_write_loses_nothing(
         figures["kills"] += answer["killed"]
 
 
-@pytest.mark.parametrize("operation", grouped(OPERATIONS))
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_power_cut_at_any_step_loses_nothing_that_was_acknowledged(
     prepared: Callable[[str], Any], operation: str, figures: Counter[str]
 ) -> None:
@@ -96,7 +79,7 @@ def test_a_power_cut_at_any_step_loses_nothing_that_was_acknowledged(
             figures["power cuts"] += 1
 
 
-@pytest.mark.parametrize("operation", grouped(FEW))
+@pytest.mark.parametrize("operation", FEW)
 def test_a_process_killed_at_a_random_instant_loses_nothing(
     prepared: Callable[[str], Any], operation: str, figures: Counter[str]
 ) -> None:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
-from memstore import MemoryStore
+from memstore import MemoryStore, Settings
 
 
-def test_five_megabytes_are_passages_and_every_part_is_found(store: MemoryStore) -> None:
+def test_five_megabytes_are_passages_and_every_part_is_found(tmp_path: Path) -> None:
+    # a million tokens would be sealed on closing, which takes minutes
+    settings = Settings(hot_tokens=10_000_000)
+    with MemoryStore.open(tmp_path / "agent.mem", encoder="hashed", settings=settings) as store:
+        _check_a_long_document(store)
+
+
+def _check_a_long_document(store: MemoryStore) -> None:
     sentences = [f"Line {n} is about subject{n}, told at length for once." for n in range(95_000)]
     text = "\n".join(sentences)
     assert len(text) > 5_000_000

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -93,7 +94,15 @@ def finish(folder: Path, operation: str, say: Callable[[object], None]) -> None:
 CALLS = {"run": run, "make": make, "describe": describe, "finish": finish}
 
 
+def warm_up() -> None:
+    """Do once what every child would otherwise import and compile for itself."""
+    with tempfile.TemporaryDirectory() as folder:
+        operations.prepare(Path(folder))
+        operations.describe(Path(folder))
+
+
 def serve() -> None:
+    warm_up()
     for line in sys.stdin:
         request = json.loads(line)
         answer = _forked(request)
