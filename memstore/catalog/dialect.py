@@ -1,7 +1,7 @@
 """SQLite as SQLAlchemy speaks it, with the compiled statements shared by all engines of a process.
 
-Otherwise each engine compiles every statement again: a third of the time that a process spends on
-creating one more store and asking it five things.
+Otherwise each engine compiles every statement again: three tenths of the time that a process
+spends on creating one more store and asking it five things (docs/performance.md).
 """
 
 from __future__ import annotations
