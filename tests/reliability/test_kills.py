@@ -33,6 +33,11 @@ def _some(steps: list[str], operation: str, kind: str) -> list[int]:
     return sorted(chance.sample(sorted(numbers), min(STEPS, len(numbers))))
 
 
+def _last(step: int, ready: Any) -> bool:
+    """Whether a step is among the last tenth: ids are random, so a run may need some steps fewer."""
+    return step > 0.9 * len(ready.steps)
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_process_killed_at_any_step_loses_nothing_and_leaves_nothing_half_done(
     prepared: Callable[[str], Any], operation: str, figures: Counter[str]
@@ -43,8 +48,9 @@ def test_a_process_killed_at_any_step_loses_nothing_and_leaves_nothing_half_done
         what = f"killed at step {step} of {len(ready.steps)}: {ready.steps[step - 1]}"
         folder = ready.copy()
         answer = ready.run(folder, mode=KILL, step=step)
+        assert answer["killed"] or _last(step, ready), what
         ready.check(folder, answer, what)
-        figures["kills"] += answer["killed"]  # ids are random: a step more or less may be needed
+        figures["kills"] += answer["killed"]
 
 
 @pytest.mark.parametrize("operation", FEW)
@@ -59,6 +65,7 @@ def test_a_process_killed_in_the_middle_of_a_write_loses_nothing(
         what = f"killed within step {step}: {ready.steps[step - 1]}"
         folder = ready.copy()
         answer = ready.run(folder, mode=TEAR, step=step)
+        assert answer["killed"] or _last(step, ready), what
         ready.check(folder, answer, what)
         figures["kills"] += answer["killed"]
 
@@ -85,9 +92,12 @@ def test_a_process_killed_at_a_random_instant_loses_nothing(
 ) -> None:
     ready = prepared(operation)
     chance = random.Random(f"instant {operation}")
+    killed = 0
     for _ in range(INSTANTS):
         delay = chance.uniform(0, ready.seconds)
         folder = ready.copy()
         answer = ready.run(folder, killed_after=delay)
         ready.check(folder, answer, f"killed after {delay} s")
-        figures["kills"] += answer["killed"]
+        killed += answer["killed"]
+    assert killed >= INSTANTS // 4  # the operation may be faster than when it was timed
+    figures["kills"] += killed
