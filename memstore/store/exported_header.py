@@ -106,8 +106,8 @@ def take_over(opened: OpenStore, header: Mapping[str, Any], place: str, *, now: 
         names = [
             (
                 drafts.check_namespace(item["namespace"]),
-                canonical(drafts.check_text(item["alias"], "an alias")),
-                canonical(drafts.check_text(item["canon"], "a name")),
+                _canon(item["alias"], "an alias"),
+                _canon(item["canon"], "a name"),
             )
             for item in header.get("aliases", ())
         ]
@@ -147,6 +147,13 @@ def _believe(connection: Connection, name: str, said: list[tuple[int, Reliabilit
     for at, reliability in said:
         feedback.write_reliability(connection, source, reliability, now=at)
     recount(connection, feedback.believing(connection, source))
+
+
+def _canon(name: Any, what: str) -> str:
+    canon = canonical(drafts.check_text(name, what))
+    if not canon:
+        raise BadInput(f"{what} is {name!r}, punctuation alone.")
+    return canon
 
 
 def _stand_for(connection: Connection, names: list[tuple[str, str, str]], now: int) -> None:

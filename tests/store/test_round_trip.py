@@ -224,6 +224,8 @@ def test_what_a_store_has_learned_itself_counts_more_than_what_an_export_says(
         {"active_weights": {"balanced": 4}},
         {"sources": [{"name": "crm"}]},
         {"aliases": 5},
+        {"aliases": [{"namespace": "default", "alias": "?!", "canon": "ana"}]},
+        {"aliases": [{"namespace": "default", "alias": "ana", "canon": "..."}]},
     ],
 )
 def test_a_header_that_export_would_not_write_is_refused_and_nothing_stored(
