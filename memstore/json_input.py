@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, NoReturn
 
 from memstore.errors import BadInput
@@ -118,12 +118,21 @@ def _no_number(name: str) -> NoReturn:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = _first_repeated(name for name, _ in pairs)
         raise ValueError(
             f"it gives the name {twice!r:.80} twice, and which one is meant is unknown"
         )
     return found
+
+
+def _first_repeated(names: Iterable[str]) -> str | None:
+    """Return the first name that was there before, None if none was."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 _DECODER = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_object)

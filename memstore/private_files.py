@@ -11,15 +11,21 @@ import errno
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
+_BLOCK_BYTES = 1 << 20
 
 
 class NotAFile(OSError):
     """A link, a folder, a pipe or a device lies where a file should."""
+
+
+class Unreadable(OSError):
+    """A file that should be read is missing, is something else, or the medium refuses it."""
 
 
 def create_file(path: str | os.PathLike[str]) -> BinaryIO:
@@ -32,15 +38,18 @@ def create_file(path: str | os.PathLike[str]) -> BinaryIO:
     return os.fdopen(os.open(path, flags, FILE_MODE), "wb")
 
 
-def create_folder(path: Path) -> None:
+def create_folder(path: Path, *, exist_ok: bool = False) -> None:
     """Make a new folder, and those above it that are missing.
 
+    Args:
+        exist_ok: whether it may be there already, as it was made.
+
     Raises:
-        FileExistsError: something is there.
+        FileExistsError: something is there that may not be.
     """
-    if not path.parent.exists():
-        create_folder(path.parent)  # `Path.mkdir` would make it as the umask says
-    path.mkdir(mode=FOLDER_MODE)
+    if not path.parent.exists():  # `Path.mkdir` would make it as the umask says
+        create_folder(path.parent, exist_ok=True)  # or by another process meanwhile
+    path.mkdir(mode=FOLDER_MODE, exist_ok=exist_ok)
 
 
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:
@@ -66,14 +75,65 @@ def copy_file(source: Path, target: Path) -> str:
     """Copy a file to a new one, durably, and return the SHA-256 of what was read.
 
     Raises:
-        NotAFile: the source is something else.
+        Unreadable: the source cannot be read; any other OSError is the target's.
         FileExistsError: something is at the target.
     """
     digest = hashlib.sha256()
-    with open_file(source) as read, create_file(target) as written:
-        while block := read.read(1 << 20):
-            digest.update(block)
-            written.write(block)
-        written.flush()
-        os.fsync(written.fileno())
+    try:
+        with create_file(target) as written:
+            for block in _blocks(source):
+                digest.update(block)
+                written.write(block)
+            written.flush()
+            os.fsync(written.fileno())
+    except Unreadable:
+        target.unlink()  # half a file, which would look like a copy
+        raise
     return digest.hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file.
+
+    Raises:
+        Unreadable: see above.
+    """
+    digest = hashlib.sha256()
+    for block in _blocks(path):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    try:
+        with open_file(path) as file:
+            while block := file.read(_BLOCK_BYTES):
+                yield block
+    except OSError as error:
+        raise Unreadable(error.errno, error.strerror, os.fspath(path)) from error
+
+
+def sync_file(path: Path) -> None:
+    """Make what was written to a file durable.
+
+    Raises:
+        OSError: it failed.
+    """
+    with open_file(path) as written:
+        os.fsync(written.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Make a folder's entries durable, where its file system knows how to sync a folder.
+
+    Raises:
+        OSError: it failed.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memstore import BadInput, MemoryStore
-from memstore.json_input import check_nesting, json_lines, parse_json
+from memstore.evaluation.questions import read_questions
+from memstore.json_input import _object, check_nesting, json_lines, parse_json
 from memstore.settings import MAX_JSON_DEPTH, MAX_METADATA_DEPTH
 
 DEEP = "[" * 100_000 + "]" * 100_000
@@ -34,6 +35,23 @@ REFUSED = [
 def test_json_that_others_would_read_otherwise_is_refused(written: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         parse_json(written)
+
+
+def test_a_name_given_twice_is_found_in_one_pass() -> None:
+    compared = 0
+
+    class Name(str):
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return str.__eq__(self, other)
+
+    names = [Name(number) for number in range(1_000)]
+    with pytest.raises(ValueError, match="the name '999' twice"):
+        _object([(name, None) for name in [*names, Name(999)]])
+    assert compared < 10 * len(names)
 
 
 values = st.recursive(
@@ -126,6 +144,24 @@ def test_an_evil_line_of_an_export_or_of_queries_is_named(
         done = run_memstore(tmp_path, "--store", str(store.path), "list", "--where", line)
         assert done.returncode == 2
         assert said in done.stderr
+
+
+@pytest.mark.parametrize(("line", "said"), [*EVIL_LINES[:2], *EVIL_LINES[3:5]])
+def test_an_evil_line_of_questions_is_named_and_the_others_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, said: str
+) -> None:
+    file = tmp_path / "questions.jsonl"
+    question = '{"text": "tea?"}'
+    file.write_text("\n".join([question, line, question]))
+    questions, (error,) = read_questions(file, timezone=None, judged=False)
+    assert [question.id for question in questions] == ["1", "3"]
+    assert (error.file, error.line) == (str(file), 2)
+    assert said in error.message
+    monkeypatch.setattr("memstore.json_input.MAX_LINE_BYTES", 20)
+    file.write_text("\n".join([question, question + " " * 20, question]))
+    questions, (error,) = read_questions(file, timezone=None, judged=False)
+    assert [question.id for question in questions] == ["1", "3"]
+    assert "the line has more than 20 bytes" in error.message
 
 
 def test_metadata_that_never_ends_is_refused_at_once(store: MemoryStore) -> None:

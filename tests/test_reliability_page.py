@@ -48,3 +48,4 @@ def test_the_page_reports_at_least_a_thousand_kills_and_no_crash(script: ModuleT
     assert kills is not None
     assert int(kills[1].replace(",", "")) >= 1000
     assert ", 0 crashes" in written
+    assert "(soak.svg)" in written

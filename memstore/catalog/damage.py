@@ -1,7 +1,8 @@
 """Rows that are not as they were written: finding them, whatever is in them, and mending one bit.
 
 A CRC-32 tells which bit of a row was flipped, if only one was: no other single bit gives the same
-difference, in rows of up to 2^31 bits.
+difference, in rows of up to 2^31 bits. If more were, some single bit of a row of n bytes may give
+the difference too, by a chance of 8 n / 2^32: large rows are not mended.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from memstore.catalog.tables import metadata
 from memstore.errors import IndexDamaged
 
 CHECKED = tuple(table for table in metadata.sorted_tables if checksums_of(table))
+_MENDED_BYTES = 2**20  # of a row: a false bit is found by a chance of 0.2 %
 _INTEGERS = (1, 2, 3, 4, 6, 8)  # bytes that SQLite stores an integer in
 
 
@@ -106,6 +108,8 @@ def mend(row: DamagedRow) -> Mended | None:
     values = list(row.checksum.covered(row.values))
     if any(not isinstance(value, (str, int, float, bytes, type(None))) for value in values):
         return None
+    if len(packed(values)) > _MENDED_BYTES:
+        return None
     difference = crc(values) ^ stored if isinstance(stored, int) else None
     if difference is None or not 0 < difference < 2**32:
         return _of_checksum(row, values)
@@ -158,28 +162,27 @@ def _flipped_texts(values: Sequence[Any], difference: int) -> Iterator[tuple[int
 
 def _bit(difference: int, size: int) -> tuple[int, int] | None:
     """Return in which of so many bytes a flipped bit makes this difference, and the bit."""
-    bits = {_step(1 << bit): 1 << bit for bit in range(8)}
+    in_last_byte = {_TABLE[1 << bit]: 1 << bit for bit in range(8)}
     for behind in range(size):
-        if difference in bits:
-            return size - 1 - behind, bits[difference]
-        bits = {_step(made): bit for made, bit in bits.items()}
+        if difference in in_last_byte:
+            return size - 1 - behind, in_last_byte[difference]
+        # what it was one byte earlier
+        index = _INDEX[difference >> 24]
+        difference = ((difference ^ _TABLE[index]) << 8) | index
     return None
 
 
-def _step(value: int) -> int:
-    """Return what the difference is when one more byte follows."""
-    return (value >> 8) ^ _TABLE[value & 0xFF]
-
-
-# of the CRC's polynomial
+# of the CRC's polynomial, and which of its entries begins with a byte
 _TABLE = [zlib.crc32(bytes([byte])) ^ zlib.crc32(b"\0") for byte in range(256)]
+_INDEX = {entry >> 24: index for index, entry in enumerate(_TABLE)}
 
 
 def _flipped_numbers(values: Sequence[Any], stored: int) -> Iterator[tuple[int, Any, str]]:
     for place, value in enumerate(values):
         if isinstance(value, (int, float)):
+            before, behind = crc(values[:place]), packed(values[place + 1 :])
             for number in set(_flips(value)):
-                if crc([*values[:place], number, *values[place + 1 :]]) == stored:
+                if zlib.crc32(behind, zlib.crc32(packed([number]), before)) == stored:
                     yield place, number, f"it is {number} again, not {value}"
 
 

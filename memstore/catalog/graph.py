@@ -29,6 +29,7 @@ from sqlalchemy import (
 )
 
 from memstore.catalog.aliases import aliased_names, aliased_places, related_names, stands_for
+from memstore.catalog.links import SHOWN, check_shown
 from memstore.catalog.sql import among, bare_rows
 from memstore.catalog.tables import (
     entity,
@@ -73,10 +74,8 @@ _namespaces = func.json_each(bindparam("namespaces")).table_valued("value", name
 _entities = func.json_each(bindparam("entities")).table_valued("value", name="sought")
 _rows = func.json_each(bindparam("rows")).table_valued("key", "value", name="candidates")
 _searched = entity_count.c.namespace_id.in_(select(_namespaces.c.value))
-_described = select(
-    entity.c.id,
-    entity.c.canon,
-    entity.c.label,
+_described = select(  # of a group, SQLite takes the columns of the row with the least display
+    *SHOWN,
     func.min(entity_count.c.display).label("display"),
     func.sum(entity_count.c.memories).label("memories"),
 )
@@ -255,13 +254,16 @@ def _plain(
     known_at: int | None,
 ) -> list[EntityGroup]:
     """Return a group for each entity that a statement finds, by canonical form."""
-    rows = connection.execute(statement, {**sought, "namespaces": json.dumps(list(namespace_ids))})
+    parameters = {**sought, "namespaces": json.dumps(list(namespace_ids))}
+    rows = connection.execute(statement, parameters).all()
+    for row in rows:
+        check_shown(row)
     groups = [
         EntityGroup(
             canon=row.canon,
             name=row.display,
             label=row.label,
-            entity_ids=(row.id,),
+            entity_ids=(row.entity_id,),
             memories=int(row.memories),
             asked=frozenset((row.canon,)),
         )
@@ -302,10 +304,7 @@ def _merged(
         select(
             asked.c.value.label("asked"),
             target.label("target"),
-            entity.c.id,
-            entity.c.canon,
-            entity.c.label,
-            entity_count.c.namespace_id,
+            *SHOWN,
             entity_count.c.display,
             entity_count.c.memories,
         )
@@ -320,17 +319,20 @@ def _merged(
     ).all()
     meant: dict[str, list[Row[Any]]] = {}
     for row in rows:
+        check_shown(row)
         meant.setdefault(row.asked, []).append(row)
     alike: dict[frozenset[tuple[int, int]], list[str]] = {}
     for name, named in meant.items():
-        alike.setdefault(frozenset((row.id, row.namespace_id) for row in named), []).append(name)
+        alike.setdefault(frozenset((row.entity_id, row.namespace_id) for row in named), []).append(
+            name
+        )
     groups = []
     for names in alike.values():
         named = meant[names[0]]
         group = _merged_group(frozenset(names), named)
         cached = dict.fromkeys(group.entity_ids, 0)
         for row in named:
-            cached[row.id] += row.memories
+            cached[row.entity_id] += row.memories
         count = _count(connection, group, cached, namespace_ids, known_at)
         if count:
             groups.append(replace(group, memories=count))
@@ -342,7 +344,7 @@ def _merged_group(asked: frozenset[str], rows: Sequence[Row[Any]]) -> EntityGrou
     own = [row for row in rows if row.canon == row.target]
     places: dict[int, frozenset[int]] = {}
     for row in rows:
-        places[row.id] = places.get(row.id, frozenset()) | {row.namespace_id}
+        places[row.entity_id] = places.get(row.entity_id, frozenset()) | {row.namespace_id}
     return EntityGroup(
         canon=min(targets if len(targets) == 1 else asked),
         name=min(row.display for row in own or rows),

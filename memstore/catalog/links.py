@@ -13,15 +13,14 @@ from sqlalchemy import (
     exists,
     func,
     insert,
-    or_,
     select,
     update,
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from memstore.catalog.aliases import aliased_names, aliased_places, aliases_of
-from memstore.catalog.checksums import check, crc, damaged, stamps, update_row
-from memstore.catalog.sql import among, inserted
+from memstore.catalog.checksums import check, crc, damaged, intact, stamps, update_row
+from memstore.catalog.sql import among, inserted, unindexed
 from memstore.catalog.tables import entity, entity_count, memory, memory_entity
 from memstore.types import Entity
 
@@ -39,6 +38,16 @@ class Link(Protocol):
     def role(self) -> str: ...
 
 
+# what `check_shown` needs of an entity and of how a namespace spells it
+SHOWN = (
+    entity.c.canon,
+    entity.c.label,
+    entity.c.checksum.label("named"),
+    entity_count.c.namespace_id,
+    entity_count.c.entity_id,
+    entity_count.c.checksum.label("spelled"),
+)
+_named = SHOWN[:3]
 # of several namespaces that are looked at together, any spelling will do
 _spelling = func.min(entity_count.c.display)
 _change_count = upsert(entity_count)
@@ -126,7 +135,10 @@ def unlink_entities(
     linked = exists().where(memory_entity.c.entity_id == entity.c.id)
     gone = select(entity.c.id).where(among(entity.c.id, ids), ~linked)
     # what nothing links to goes even if its count drifted: forgetting must not fail over a cache
-    elsewhere = (
+    connection.execute(delete(entity_count).where(entity_count.c.entity_id.in_(gone)))
+    # its own namespace only: an entity may be named in all of them
+    own = (entity_count.c.namespace_id == namespace_id) & among(entity_count.c.entity_id, ids)
+    named = (
         select(memory.c.row)
         .join(memory_entity, memory_entity.c.memory_row == memory.c.row)
         .where(
@@ -136,15 +148,15 @@ def unlink_entities(
         .correlate(entity_count)
         .exists()
     )
-    unused = (entity_count.c.memories <= 0) & ~elsewhere
-    uncounted = or_(unused, entity_count.c.entity_id.in_(gone))
-    connection.execute(delete(entity_count).where(among(entity_count.c.entity_id, ids), uncounted))
-    respell(connection, ids)
+    connection.execute(delete(entity_count).where(own, entity_count.c.memories <= 0, ~named))
+    respell(connection, [namespace_id], ids)
     return connection.execute(delete(entity).where(entity.c.id.in_(gone))).rowcount
 
 
-def respell(connection: Connection, entity_ids: Sequence[int] | None = None) -> None:
-    """Let every namespace spell entities as one of its memories does: the one whose spelling it had
+def respell(
+    connection: Connection, namespace_ids: Iterable[int], entity_ids: Sequence[int] | None = None
+) -> None:
+    """Let namespaces spell entities as one of their memories does: the one whose spelling they had
     may be gone.
 
     Args:
@@ -165,7 +177,10 @@ def respell(connection: Connection, entity_ids: Sequence[int] | None = None) -> 
     spelling = func.coalesce(first, canon.correlate(entity_count).scalar_subquery())
     statement = select(
         entity_count.c.namespace_id, entity_count.c.entity_id, spelling.label("display")
-    ).where(~spelled.where(memory_entity.c.display == entity_count.c.display).exists())
+    ).where(
+        among(entity_count.c.namespace_id, namespace_ids),
+        ~spelled.where(memory_entity.c.display == entity_count.c.display).exists(),
+    )
     if entity_ids is not None:
         statement = statement.where(among(entity_count.c.entity_id, entity_ids))
     for row in connection.execute(statement).all():
@@ -215,6 +230,46 @@ def recount(connection: Connection) -> None:
         connection.execute(insert(entity_count), rows)
 
 
+def join_equal(connection: Connection) -> None:
+    """Make one of entities with the same canonical form: their index, in which a bit was flipped,
+    did not show the first when another was written. Counts are made anew.
+    """
+    canon = unindexed(entity.c.canon)
+    several = (
+        select(canon.label("canon"), func.max(entity.c.checksum))
+        .group_by(canon)
+        .having(func.count() > 1)
+        .subquery()
+    )
+    rows = connection.execute(
+        select(entity).where(canon.in_(select(several.c.canon))).order_by(entity.c.id)
+    ).all()
+    first: dict[str, int] = {}
+    for row in rows:
+        if not intact(entity, row) or first.setdefault(row.canon, row.id) == row.id:
+            continue
+        mentions = connection.execute(
+            select(memory_entity).where(memory_entity.c.entity_id == row.id)
+        ).all()
+        connection.execute(delete(memory_entity).where(memory_entity.c.entity_id == row.id))
+        joined = [
+            {
+                "memory_row": item.memory_row,
+                "entity_id": first[row.canon],
+                "role": item.role,
+                "display": item.display,
+            }
+            for item in mentions
+            if intact(memory_entity, item)
+        ]
+        if joined:
+            connection.execute(upsert(memory_entity).on_conflict_do_nothing(), joined)
+        connection.execute(delete(entity_count).where(entity_count.c.entity_id == row.id))
+        connection.execute(delete(entity).where(entity.c.id == row.id))
+    if first:
+        recount(connection)
+
+
 def list_entities(
     connection: Connection, namespace_ids: Sequence[int], prefix: str, limit: int
 ) -> tuple[Entity, ...]:
@@ -223,7 +278,8 @@ def list_entities(
     """
     total = func.sum(entity_count.c.memories)
     rows = connection.execute(
-        select(_spelling, entity.c.canon, entity.c.label, total)
+        # of a group, SQLite takes the columns of the row with the least display
+        select(*SHOWN, _spelling.label("display"), total.label("total"))
         .join(entity_count, entity_count.c.entity_id == entity.c.id)
         .where(
             among(entity_count.c.namespace_id, namespace_ids),
@@ -235,9 +291,12 @@ def list_entities(
         .order_by(total.desc(), entity.c.canon)
         .limit(limit)
     ).all()
-    found = [
-        Entity(name=row[0], canonical=row[1], label=row[2], memories=int(row[3])) for row in rows
-    ]
+    found = []
+    for row in rows:
+        check_shown(row)
+        found.append(
+            Entity(name=row.display, canonical=row.canon, label=row.label, memories=int(row.total))
+        )
     found.extend(_merged_entities(connection, namespace_ids, prefix))
     found.sort(key=lambda item: (-item.memories, item.canonical))
     return tuple(found[:limit])
@@ -249,12 +308,13 @@ def _merged_entities(
     """Return the entities that are an alias or have one, each with its aliases' memories."""
     places = aliased_places(namespace_ids)
     own = places.c.own == places.c.canon
-    own_spelling = func.min(case((own, memory_entity.c.display)))
     rows = connection.execute(
+        # of a group, SQLite takes the columns of the row with the least spelling: the entity's own
         select(
+            memory_entity,
             places.c.canon,
-            func.coalesce(own_spelling, func.min(memory_entity.c.display)).label("display"),
-            func.min(case((own, places.c.label))).label("label"),
+            func.min(case((own, "0"), else_="1") + memory_entity.c.display).label("least"),
+            func.sum(own).label("own"),
             func.count(memory.c.row.distinct()).label("memories"),
         )
         .join(memory_entity, memory_entity.c.entity_id == places.c.id)
@@ -268,18 +328,41 @@ def _merged_entities(
     ).all()
     if not rows:
         return []
+    for row in rows:
+        check(memory_entity, row)
     named = aliases_of(connection, [row.canon for row in rows], namespace_ids)
+    labels = _labels(connection, [row.canon for row in rows if row.own])
     return [
         Entity(
             name=row.display,
             canonical=row.canon,
-            label=row.label,
+            label=labels.get(row.canon),
             memories=int(row.memories),
             aliases=named.get(row.canon, ()),
         )
         for row in rows
         if any(name.startswith(prefix) for name in (row.canon, *named.get(row.canon, ())))
     ]
+
+
+def _labels(connection: Connection, canons: Sequence[str]) -> dict[str, str | None]:
+    rows = connection.execute(select(*_named).where(among(entity.c.canon, canons))).all()
+    for row in rows:
+        _check_named(row)
+    return {row.canon: row.label for row in rows}
+
+
+def check_shown(row: Any) -> None:
+    """Refuse a row with the columns `SHOWN` and `display` that are not as they were written."""
+    _check_named(row)
+    if row.spelled != crc([row.namespace_id, row.entity_id, row.display]):
+        raise damaged(f"entity {row.display!r}")
+
+
+def _check_named(row: Any) -> None:
+    """Refuse a row with the columns `_named` whose entity is not as it was written."""
+    if row.named != crc([row.canon, row.label]):
+        raise damaged(f"entity {row.canon!r}")
 
 
 def given_names(
@@ -306,7 +389,7 @@ def entity_total(connection: Connection) -> int:
 def links_of(connection: Connection, memory_rows: Iterable[int]) -> dict[int, list[Link]]:
     """Return memory row → its links by canonical form, for those that have any."""
     rows: Sequence[Any] = connection.execute(
-        select(memory_entity, *(entity.c.canon, entity.c.label, entity.c.checksum.label("named")))
+        select(memory_entity, *_named)
         .join(entity, entity.c.id == memory_entity.c.entity_id)
         .where(among(memory_entity.c.memory_row, memory_rows))
         .order_by(entity.c.canon)
@@ -314,8 +397,7 @@ def links_of(connection: Connection, memory_rows: Iterable[int]) -> dict[int, li
     found: dict[int, list[Link]] = {}
     for row in rows:
         check(memory_entity, row)
-        if row.named != crc([row.canon, row.label]):
-            raise damaged(f"entity {row.canon!r}")
+        _check_named(row)
         found.setdefault(row.memory_row, []).append(row)
     return found
 

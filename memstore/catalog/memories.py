@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
     Row,
@@ -19,11 +20,10 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from memstore.catalog.checksums import check, crc, damaged, update_row
 from memstore.catalog.log import checked_source
-from memstore.catalog.sql import among, inserted
+from memstore.catalog.sql import among, inserted, unindexed
 from memstore.catalog.tables import event, memory, memory_entity, namespace, source
 from memstore.times import from_microseconds
 from memstore.types import Memory
@@ -92,7 +92,16 @@ def namespace_id(connection: Connection, path: str) -> int:
 
 def find_namespace(connection: Connection, path: str) -> int | None:
     """Return the id of a namespace, None when nothing was ever stored in it."""
-    return connection.scalar(select(namespace.c.id).where(namespace.c.path == path))
+    return _id_of(connection, namespace.c.path, path)
+
+
+def _id_of(connection: Connection, column: Column[str], name: str) -> int | None:
+    table = column.table
+    found: int | None = connection.scalar(select(table.c.id).where(column == name))
+    if found is None:  # rarely
+        row = connection.execute(select(table).where(unindexed(column) == name)).first()
+        found = None if row is None else row.id
+    return found
 
 
 def namespaces_under(connection: Connection, path: str) -> dict[int, str]:
@@ -112,8 +121,10 @@ def source_id(connection: Connection, name: str | None) -> int | None:
     """Return the id of a source, creating it; None for no source."""
     if name is None:
         return None
-    connection.execute(upsert(source).values(name=name).on_conflict_do_nothing())
-    return int(connection.scalar(select(source.c.id).where(source.c.name == name)) or 0)
+    known = _id_of(connection, source.c.name, name)
+    if known is not None:
+        return known
+    return inserted(connection.execute(insert(source), {"name": name}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 from memstore.catalog.engine import DATABASE, open_engine, writing
 from memstore.catalog.tables import SCHEMA_VERSION
 from memstore.errors import IndexDamaged, MemstoreError, SchemaTooNew, StoreUnwritable
+from memstore.private_files import create_file, sync_file, sync_folder
 
 _COPY = f"{DATABASE}.schema-"
 
@@ -23,7 +24,9 @@ def stored_version(connection: Connection) -> str | None:
     if connection.scalar(
         text("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'")
     ):
-        version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        # a flipped bit can make bytes of it, which cannot be compared
+        number = text("SELECT CAST(version_num AS TEXT) FROM alembic_version")
+        version: str | None = connection.scalar(number)
         return version
     return None
 
@@ -123,7 +126,7 @@ def _copy(store: Path, version: str) -> Path:
     partial = copy.with_name(f"{copy.name}.partial")
     try:
         partial.unlink(missing_ok=True)
-        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        create_file(partial).close()
         engine = open_engine(store, read_only=True)
         try:
             with (
@@ -135,9 +138,9 @@ def _copy(store: Path, version: str) -> Path:
                 driver.backup(target)
         finally:
             engine.dispose()
-        _sync(partial)
+        sync_file(partial)
         partial.rename(copy)
-        _sync(store)
+        sync_folder(store)
     except (OSError, sqlite3.Error) as error:
         partial.unlink(missing_ok=True)
         raise StoreUnwritable(
@@ -146,14 +149,6 @@ def _copy(store: Path, version: str) -> Path:
             "as the database takes, twice, and open it again."
         ) from error
     return copy
-
-
-def _sync(path: Path) -> None:
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def remove_copies(store: Path) -> None:
@@ -201,11 +196,21 @@ def _restore_numbers(connection: Connection, numbers: dict[str, int]) -> None:
             connection.execute(text("INSERT INTO sqlite_sequence VALUES (:name, :seq)"), values)
 
 
-def too_new(store: Path, version: str) -> SchemaTooNew:
-    """Return the error for a store of a later schema."""
+def too_new(store: Path, version: str) -> SchemaTooNew | IndexDamaged:
+    """Return the error for a store of a later schema, or whose number no schema has.
+
+    No checksum covers the number, and a later schema may have the very tables of the present one:
+    that a bit of it was flipped cannot be excluded.
+    """
+    if not re.fullmatch("[0-9]{4}", version):
+        return IndexDamaged(
+            f"{store / DATABASE} is damaged: it gives {version!r} as its schema, which is a number "
+            "of four digits. Restore a backup."
+        )
     return SchemaTooNew(
         f"{store} has schema {version}; this memstore knows schemas up to {SCHEMA_VERSION}. "
-        "Update it:\n    pip install --upgrade memstore"
+        "Update it:\n    pip install --upgrade memstore\n"
+        f"If no later memstore has ever opened it, {DATABASE} is damaged: restore a backup."
     )
 
 

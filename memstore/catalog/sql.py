@@ -1,4 +1,6 @@
-"""What every module here needs of SQL: `IN` over any number of values, row numbers, bare rows."""
+"""What every module here needs of SQL: `IN` over any number of values, columns without their index,
+row numbers, bare rows.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, CursorResult, Select, func, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import UnaryExpression
+from sqlalchemy.sql.operators import custom_op
 
 # SQLite binds at most 32,766 parameters. One JSON parameter has no limit, but building its
 # statement takes 0.2 ms more: felt by an add, not by those who bring many values.
@@ -25,6 +29,15 @@ def among(
         return column.in_(given)
     each = func.json_each(json.dumps(given)).table_valued("value")
     return column.in_(select(each.c.value))
+
+
+def unindexed(column: ColumnElement[str]) -> ColumnElement[str]:
+    """Return a column's value as its rows have it: an index in which a bit was flipped does not
+    show a row, and a second one would be made beside it.
+
+    The statement must ask for a column that is in no index too, or SQLite reads the index for rows.
+    """
+    return UnaryExpression(column, operator=custom_op("+"), type_=column.type)
 
 
 def inserted(result: CursorResult[Any]) -> int:

@@ -6,11 +6,11 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
 
 from memstore.catalog.checksums import check
 from memstore.catalog.sql import among, inserted
-from memstore.catalog.tables import hot_vector, memory, passage, tombstone
+from memstore.catalog.tables import hot_vector, memory, passage, segment, tombstone
 from memstore.errors import IndexDamaged
 
 
@@ -88,14 +88,19 @@ def delete_passages(connection: Connection, memory_rows: Sequence[int]) -> int:
     """Remove passages and, by cascade, their vectors; sealed ones leave a tombstone. Return how
     many they are.
     """
+    theirs = among(passage.c.memory_row, memory_rows)
+    leave_tombstones(connection, theirs)
+    return connection.execute(delete(passage).where(theirs)).rowcount
+
+
+def leave_tombstones(connection: Connection, condition: ColumnElement[bool]) -> None:
+    """Note which sealed passages are about to be deleted: their segments hold them still."""
     sealed = select(passage.c.id, passage.c.segment_id).where(
-        among(passage.c.memory_row, memory_rows), passage.c.segment_id.is_not(None)
+        condition, passage.c.segment_id.in_(select(segment.c.id))
     )
     # one that is there already contradicts the living passage: `verify` finds and repairs that
     kept = insert(tombstone).prefix_with("OR IGNORE")
     connection.execute(kept.from_select(["passage_id", "segment_id"], sealed))
-    gone = connection.execute(delete(passage).where(among(passage.c.memory_row, memory_rows)))
-    return gone.rowcount
 
 
 def hot_passages(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from memstore.errors import BadInput
+from memstore.json_input import bounded_lines, not_utf8, parse_json, too_long
 from memstore.store.drafts import check_namespace, check_number, check_string, check_text
 from memstore.times import from_microseconds, to_microseconds
 from memstore.types import LineError
@@ -124,36 +124,35 @@ def _number(written: str) -> float | None:
     return value if _GRADES[0] <= value <= _GRADES[1] else None
 
 
-def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield number and content of each line that is not blank."""
+def lines_of(path: Path) -> Iterator[tuple[int, bytes | None]]:
+    """Yield number and content of each line that is not blank, None for one that is too long."""
     try:
-        with path.open("rb") as lines:
-            for number, raw in enumerate(lines, start=1):
-                if raw.strip():
+        with path.open("rb") as file:
+            for number, raw in enumerate(bounded_lines(file), start=1):
+                if raw is None or raw.strip():
                     yield number, raw
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def decoded(raw: bytes, number: int) -> str:
+def decoded(raw: bytes | None, number: int) -> str:
     """Return a line as text, without a byte-order mark in front of the first.
 
     Raises:
-        BadInput: it is not UTF-8.
+        BadInput: it is not UTF-8, or was too long to be read.
     """
+    if raw is None:
+        raise too_long()
     try:
         return raw.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise BadInput(
-            f"not UTF-8: byte 0x{byte:02x} at position {error.start}. Convert it to UTF-8."
-        ) from error
+        raise not_utf8(error) from error
 
 
-def _question(raw: bytes, number: int, timezone: tzinfo | None, *, judged: bool) -> Question:
+def _question(raw: bytes | None, number: int, timezone: tzinfo | None, *, judged: bool) -> Question:
     try:
-        item = json.loads(decoded(raw, number))
-    except (ValueError, RecursionError) as error:  # also an integer of 5,000 digits
+        item = parse_json(decoded(raw, number))
+    except ValueError as error:
         raise BadInput(f"not a JSON object: {error}.") from error
     if not isinstance(item, dict) or item.get("text") is None:
         raise BadInput("a question is a JSON object with a text.")

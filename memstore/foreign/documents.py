@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC
+from typing import Any, BinaryIO
 
 from memstore.errors import BadInput
+from memstore.json_input import json_lines, not_utf8, parse_json
+from memstore.settings import MAX_LINE_BYTES
+from memstore.times import to_microseconds
 
+MAX_FILE_BYTES = MAX_LINE_BYTES  # one value may be the whole file, and is read as a whole
 _KEY_CHARACTERS = 200  # of a readable beginning
 _REFUSED = re.compile(r"[%/*\x00-\x1f\x7f]")  # in a part of a namespace; % is what escapes
 
@@ -27,41 +33,49 @@ class Document:
 class Entry:
     """A memory as fields of NewMemory, or why it is none. `place` says where in the line or file.
 
-    The namespace is relative: the path of nobody's memories is empty.
+    The namespace is relative: the path of nobody's memories is empty. `unplaced` says why the
+    namespace is unknown; such a memory can be stored only where the caller gives one.
     """
 
     line: int | None
     place: str
     fields: Mapping[str, Any] | BadInput
+    unplaced: BadInput | None = None
 
 
-def documents(content: bytes) -> Iterator[Document]:
-    """Yield the JSON values of a file: one of the whole, or one a line.
+def read_whole(file: BinaryIO) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        BadInput: it has more than MAX_FILE_BYTES.
+    """
+    content = file.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise BadInput(f"the file has more than {MAX_FILE_BYTES:,} bytes. Split it.")
+    return content
+
+
+def documents(content: bytes) -> list[Document]:
+    """Return the JSON values of a file: one of the whole, or one a line, a BadInput for a line
+    that has none; nothing for a file of blank lines.
 
     Raises:
         BadInput: it is neither.
     """
     try:
         text = content.decode("utf-8-sig")
+        if not text.strip():
+            return []
+        return [Document(None, parse_json(text))]
     except UnicodeDecodeError as error:
-        raise BadInput(f"not UTF-8: byte 0x{content[error.start]:02x} at {error.start}.") from error
-    value = _value(text)
-    if not isinstance(value, BadInput):
-        yield Document(None, value)
-        return
-    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    found = [Document(number, _value(line)) for number, line in lines]
-    if text.lstrip().startswith("[") or not any(isinstance(item.value, dict) for item in found):
-        raise value  # an array that was cut off, or no JSON at all
-    yield from found
-
-
-def _value(text: str) -> Any:
-    """Return the value of a text, or why it has none."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError: also an integer of 5,000 digits
-        return BadInput(f"not JSON: {error}.")
+        refused = not_utf8(error)
+    except ValueError as error:
+        refused = BadInput(f"not JSON: {error}.")
+    found = [Document(number, value) for number, value in json_lines(io.BytesIO(content))]
+    objects = sum(isinstance(item.value, dict) for item in found)
+    if objects <= len(found) / 2:  # no lines of JSON, but one value over many that was refused
+        raise refused
+    return found
 
 
 def listed(document: Document, *names: str) -> Iterator[tuple[str, Any]]:
@@ -94,6 +108,28 @@ def path_of(parts: Iterable[str]) -> str:
             raise BadInput("a part of the namespace is empty.")
         escaped.append(safe)
     return "/".join(escaped)
+
+
+def changed_at(created: Any, updated: Any) -> Any:
+    """Return since when an item says what it says now: when it was updated after its creation.
+
+    What it said before that is in no export. None: since it was created.
+
+    Raises:
+        BadInput: `updated` is no time.
+
+    >>> changed_at("2026-03-02T09:00:00Z", "2026-03-05T10:00:00Z")
+    '2026-03-05T10:00:00Z'
+    """
+    if updated is None:
+        return None
+    # a zone for both where they name none: only their order matters here
+    end = to_microseconds(updated, name="updated_at", timezone=UTC)
+    try:
+        start = to_microseconds(created, name="created_at", timezone=UTC)
+    except BadInput:  # unknown, or a mere month
+        return updated
+    return updated if end > start else None
 
 
 def key_of(readable: str, *content: str) -> str:

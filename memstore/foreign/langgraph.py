@@ -10,10 +10,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from memstore.errors import BadInput
-from memstore.foreign.documents import Document, Entry, listed, metadata_of, path_of, string
+from memstore.foreign.documents import (
+    Document,
+    Entry,
+    changed_at,
+    listed,
+    metadata_of,
+    path_of,
+    string,
+)
 
+LISTS = ("items",)
 _TEXTS = ("text", "content", "data", "memory", "page_content", "value")
 _KNOWN = {"namespace", "key", "value", "created_at", "createdAt"}
+_NO_PARTS = "%28%29"  # no part is escaped to this; an empty path would be ("default",)'s
 _OF_A_SEARCH = {"score"}  # says how it was found, and nothing of the item
 
 
@@ -21,13 +31,13 @@ def recognises(value: Any) -> bool:
     """Whether a value is an item of a store, or holds some."""
     return any(
         isinstance(item, dict) and {"namespace", "key", "value"} <= item.keys()
-        for _, item in listed(Document(None, value), "items")
+        for _, item in listed(Document(None, value), *LISTS)
     )
 
 
 def entries(document: Document) -> Iterator[Entry]:
     """Yield the items of a document as memories."""
-    for place, item in listed(document, "items"):
+    for place, item in listed(document, *LISTS):
         try:
             yield Entry(document.line, place, _memory(item))
         except BadInput as error:
@@ -44,11 +54,14 @@ def _memory(item: Any) -> dict[str, Any]:
         raise BadInput(f"value is {type(value).__name__}; it must be an object.")
     text, rest = _text(value)
     more = {name: item[name] for name in item if name not in _KNOWN | _OF_A_SEARCH}
+    created = item.get("created_at", item.get("createdAt"))
+    updated = item.get("updated_at", item.get("updatedAt"))
     return {
         "text": text,
         "key": string(item, "key"),
-        "namespace": path_of(space),
-        "occurred_at": item.get("created_at", item.get("createdAt")),
+        "namespace": path_of(space) if space else _NO_PARTS,
+        "occurred_at": created,
+        "valid_from": changed_at(created, updated),
         "metadata": metadata_of(rest, more, "langgraph"),
     }
 

@@ -13,6 +13,7 @@ from typing import Any
 from memstore.errors import BadInput
 from memstore.foreign.documents import Document, Entry, key_of, metadata_of, relation, string
 
+LISTS = ("entities",)
 _KNOWN = {"type", "name", "entityType", "observations"}
 _RELATED = {"type", "from", "to", "relationType"}
 

@@ -15,7 +15,6 @@ from memstore.index.files import (
     damaged_files,
     folder_of,
     read_array,
-    sync_folder,
 )
 from memstore.index.hot import HotTier, HotView
 from memstore.index.quantization import dequantize, quantize
@@ -53,7 +52,6 @@ __all__ = [
     "quantize",
     "read_array",
     "sample_size",
-    "sync_folder",
     "token_weights",
     "train",
     "weighted_scores",

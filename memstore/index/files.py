@@ -6,8 +6,6 @@ grow with the arrays; reading maps them into memory.
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import io
 import json
 import math
@@ -25,11 +23,17 @@ from numpy.typing import DTypeLike, NDArray
 
 from memstore.errors import IndexDamaged
 from memstore.json_input import parse_json
-from memstore.private_files import NotAFile, create_file, create_folder, open_file
+from memstore.private_files import (
+    NotAFile,
+    create_file,
+    create_folder,
+    file_hash,
+    open_file,
+    sync_folder,
+)
 
 Manifest = Mapping[str, Mapping[str, Any]]  # file name → {"size": bytes, "sha256": hex}
 
-_READ_BYTES = 1 << 20
 _FOLDER = re.compile(r"(codec|segment|columns)-[0-9]{6,}")
 _FILE = re.compile(r"[a-z_]+\.(npy|json)")
 _MOST_HEADER = 1024  # characters of an array's header; `ArrayWriter`'s have 118
@@ -141,7 +145,7 @@ def folder_of(index: Path, name: Any) -> Path:
         raise IndexDamaged(f"{index}: no folder of an index is called {name!r:.80}. {ADVICE}")
     folder = index / name
     for place in (index, folder):
-        if place.is_symlink():
+        if os.path.islink(place):  # False where the system does not say: it opens nothing either
             raise IndexDamaged(f"{place} is a symbolic link, which is not followed. {ADVICE}")
     return folder
 
@@ -252,22 +256,6 @@ def damaged_files(folder: Path, manifest: Manifest) -> list[str]:
     return wrong
 
 
-def sync_folder(path: Path) -> None:
-    """Make a folder's entries durable, where its file system knows how to sync a folder.
-
-    Raises:
-        OSError: it failed.
-    """
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(descriptor)
-
-
 ADVICE = "Mend it from the texts: memstore verify --repair"
 
 
@@ -291,10 +279,5 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def _entry(path: Path) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    size = 0
-    with open_file(path) as file:
-        while block := file.read(_READ_BYTES):
-            digest.update(block)
-            size += len(block)
-    return {"size": size, "sha256": digest.hexdigest()}
+    digest = file_hash(path)
+    return {"size": path.lstat().st_size, "sha256": digest}

@@ -58,7 +58,7 @@ def _items(
     file: BinaryIO, name: str, form: str, namespace: str | None, timezone: tzinfo | None
 ) -> Iterator[Item]:
     try:
-        for entry in entries(file, form):
+        for entry in entries(file, form, rooted=namespace is not None):
             origin = Origin(name, entry.line)
             try:
                 yield origin, drafts.draft(_fields(entry, namespace), timezone=timezone)

@@ -12,34 +12,52 @@ from pathlib import Path
 from typing import Literal
 
 from memstore.errors import BadInput
-from memstore.index import sync_folder
-from memstore.private_files import create_file, create_folder
+from memstore.private_files import create_file, create_folder, sync_folder
 
 Kind = Literal["file", "folder"]
 _UNFINISHED = "unfinished"
 
 
-def new_path(destination: str | os.PathLike[str], kind: Kind) -> Path:
-    """Return the path of a copy, refusing one that is taken, be it by a broken link."""
+def new_path(destination: str | os.PathLike[str], kind: Kind, *, outside: Path) -> Path:
+    """Return the path of a copy, of which nothing is left that a killed process has half made.
+
+    Raises:
+        BadInput: it is taken, be it by a broken link; or it lies in the folder `outside`.
+    """
     target = Path(destination)
+    # here, not when it is made: one that was killed as the copy had its name is refused again
+    remove_left_behind(target)
+    _check_free(target, kind)
+    check_outside(target, outside)
+    return target
+
+
+def check_outside(target: Path, folder: Path) -> None:
+    """Refuse a copy in the folder of what is copied: as a file of the store, it would keep what
+    a purge removes from all others.
+
+    Raises:
+        BadInput: the target lies there, whatever links lead to it.
+    """
+    if Path(os.path.realpath(target)).is_relative_to(os.path.realpath(folder)):
+        raise BadInput(f"{target} lies in {folder}, which is copied. Give a path outside of it.")
+
+
+def _check_free(target: Path, kind: Kind) -> None:
     if os.path.lexists(target):
         raise BadInput(f"{target} exists already. Give the path of a new {kind}.")
-    return target
 
 
 @contextlib.contextmanager
 def appearing(target: Path, kind: Kind) -> Iterator[Path]:
     """Yield a new, private file or folder that gets its name when the block ends without an error.
 
-    It lies in or is `NAME.partial-PID`, which is locked for as long as somebody works on it. What
-    killed processes left behind of the same name is removed first. (A lock ends with its process;
-    its number may be given out again, and is that of another process in another container.)
+    It lies in or is `NAME.partial-PID`, which is locked for as long as somebody works on it.
 
     Raises:
         OSError: it cannot be made or renamed; nothing is left.
         BadInput: somebody else has made the target meanwhile.
     """
-    _remove_left_behind(target)
     partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
     if kind == "file":
         create_file(partial).close()
@@ -56,7 +74,8 @@ def appearing(target: Path, kind: Kind) -> Iterator[Path]:
         yield made
         if kind == "folder":
             sync_folder(made)
-        made.rename(new_path(target, kind))
+        _check_free(target, kind)
+        made.rename(target)
         if kind == "folder":
             partial.rmdir()  # before the sync: a power cut would bring it back
         sync_folder(target.parent)
@@ -65,11 +84,18 @@ def appearing(target: Path, kind: Kind) -> Iterator[Path]:
         _remove(partial)
 
 
-def _remove_left_behind(target: Path) -> None:
+def remove_left_behind(target: Path) -> None:
+    """Remove what killed processes have left of a copy. (A lock ends with its process; its number
+    may be given out again, and is that of another process in another container.)
+    """
     named = re.compile(re.escape(target.name) + r"\.partial-\d+")
+    left: list[Path] = []
     with contextlib.suppress(OSError):  # whoever may not look there will hear it when writing
-        for path in [path for path in target.parent.iterdir() if named.fullmatch(path.name)]:
-            lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        left += (path for path in target.parent.iterdir() if named.fullmatch(path.name))
+    for path in left:
+        with contextlib.suppress(OSError):  # what cannot be removed stays
+            # a pipe without a writer would block
+            lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
                 if _lock(lock) and _is_made_here(path):
                     _remove(path)
@@ -78,8 +104,10 @@ def _remove_left_behind(target: Path) -> None:
 
 
 def _is_made_here(path: Path) -> bool:
-    """Say whether what has such a name can be a copy: a folder of something else stays."""
-    return not path.is_dir() or {item.name for item in path.iterdir()} <= {_UNFINISHED}
+    """Say whether what has such a name can be a copy: something else stays, a pipe for one."""
+    if path.is_dir():
+        return {item.name for item in path.iterdir()} <= {_UNFINISHED}
+    return path.is_file()
 
 
 def _lock(descriptor: int) -> bool:

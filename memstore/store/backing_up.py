@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import errno
 import os
 import shutil
 import sqlite3
@@ -13,8 +13,15 @@ from pathlib import Path
 
 from memstore.catalog.engine import DATABASE, bare, open_engine, reading, writing
 from memstore.errors import IndexDamaged, StoreLocked, StoreUnwritable
-from memstore.index import Manifest, check_manifest, folder_of, sync_folder
-from memstore.private_files import copy_file, create_file, create_folder
+from memstore.index import Manifest, check_manifest, folder_of
+from memstore.private_files import (
+    Unreadable,
+    copy_file,
+    create_file,
+    create_folder,
+    sync_file,
+    sync_folder,
+)
 from memstore.store.appearing import appearing, new_path
 from memstore.store.columns import copy_row, name_copy
 from memstore.store.index_files import INDEX, holding_index, named_folders
@@ -30,13 +37,13 @@ def backup(opened: OpenStore, destination: str | os.PathLike[str]) -> Path:
     Damage does not keep the backup from being made, because it may be all that can be saved.
 
     Raises:
-        BadInput: the destination exists.
+        BadInput: the destination exists, or lies in the store.
         IndexDamaged: the backup was made and carries the damage of the store.
         StoreLocked: the store was opened for reading, and another process replaced files of its
             index meanwhile; or it sealed for longer than `lock_timeout`.
         StoreUnwritable: it cannot be written.
     """
-    target = new_path(destination, "folder")
+    target = new_path(destination, "folder", outside=opened.path)
     try:
         with appearing(target, "folder") as partial:
             with index_at_rest(opened):
@@ -74,12 +81,6 @@ def index_at_rest(opened: OpenStore) -> Iterator[None]:
         yield
 
 
-def sync_file(path: Path) -> None:
-    """Make what was written to a file durable."""
-    with path.open("rb") as written:
-        os.fsync(written.fileno())
-
-
 def _copy_database(opened: OpenStore, target: Path) -> None:
     create_file(target).close()  # SQLite would make it as the umask says
     with bare(opened.engine) as driver, closing(sqlite3.connect(target)) as copy:
@@ -98,13 +99,15 @@ def _damaged_pages(database: Path) -> list[str]:
 
 def copy_index(store: Path, target: Path, *, replaced_meanwhile: bool = False) -> list[str]:
     """Copy the folders of a store's index that the copied database names, and return what is wrong
-    with them. The copy of the columns is left out if anything is wrong with it: nothing needs it.
+    with them, what cannot be read included. The copy of the columns is left out if anything is
+    wrong with it: nothing needs it.
 
     Args:
         replaced_meanwhile: whether a file may be missing because others have replaced it.
 
     Raises:
         StoreLocked: they have.
+        OSError: the copy cannot be written.
     """
     damage: list[str] = []
     engine = open_engine(target)
@@ -117,9 +120,11 @@ def copy_index(store: Path, target: Path, *, replaced_meanwhile: bool = False) -
                 wrong = _copy_folder(store / INDEX, target / INDEX, name, manifest)
             except IndexDamaged as error:
                 wrong = [str(error)]
-            except FileNotFoundError as error:
-                wrong = [f"{error.filename} is missing"]
-                if replaced_meanwhile and not (columns and columns.name == name):
+            except Unreadable as error:
+                missing = error.errno == errno.ENOENT
+                reason = "is missing" if missing else f"cannot be read: {error.strerror}"
+                wrong = [f"{error.filename} {reason}"]
+                if missing and replaced_meanwhile and not (columns and columns.name == name):
                     raise StoreLocked(
                         f"{error.filename} was replaced while it was copied: another process seals "
                         f"or compacts {store}. No backup was made; try again."
@@ -142,21 +147,16 @@ def _copy_folder(index: Path, to: Path, name: str, manifest: Manifest) -> list[s
 
     Raises:
         IndexDamaged: they, or their folder, cannot be files of an index.
+        Unreadable: one of them cannot be read.
     """
     source, target = folder_of(index, name), folder_of(to, name)
     check_manifest(source, manifest)
     create_folder(target)
     damage = []
-    for name, entry in manifest.items():
-        digest = copy_file(source / name, target / name)
+    for file, entry in manifest.items():
+        digest = copy_file(source / file, target / file)
         if digest != entry["sha256"]:
-            damage.append(f"{source / name} is not as it was written: its SHA-256 differs")
+            damage.append(f"{source / file} is not as it was written: its SHA-256 differs")
     sync_folder(target)
     sync_folder(target.parent)
     return damage
-
-
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,7 +10,7 @@ from typing import TypeVar, cast
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import DatabaseError
 
-from memstore.catalog import links, log, memories, segments
+from memstore.catalog import links, log, memories, segments, vectors
 from memstore.catalog.damage import CHECKED, any_bytes
 from memstore.catalog.engine import SENSELESS, named_errors, reading, rewrite, writing
 from memstore.catalog.tables import (
@@ -273,14 +273,8 @@ def _orphans(connection: Connection) -> list[_Orphan]:
 
 def _remove(connection: Connection, orphans: Sequence[_Orphan]) -> None:
     for item in orphans:
-        if item.table == "passage":  # its segment holds it still, as one that was deleted
-            connection.execute(
-                text(
-                    "INSERT OR IGNORE INTO tombstone (passage_id, segment_id) SELECT id, segment_id"
-                    " FROM passage WHERE id = :row AND segment_id IN (SELECT id FROM segment)"
-                ),
-                {"row": item.row},
-            )
+        if item.table == "passage":
+            vectors.leave_tombstones(connection, passage.c.id == item.row)
         if item.table in _DERIVED:
             connection.execute(
                 text(f"DELETE FROM {item.table} WHERE rowid = :row"), {"row": item.row}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, select
 
@@ -13,45 +16,53 @@ from memstore.catalog.tables import hot_vector, memory, passage
 from memstore.store.encoding import Written, encode
 from memstore.store.opening import OpenStore
 
-_BATCH = 256  # memories encoded at once
+_BATCH = 256  # memories read or encoded at once
+_NONE: tuple[float, Iterable[Any]] = (math.inf, ())  # behind the last memory's passages
 
 
 def broken_passages(connection: Connection, dim: int) -> dict[int, str]:
     """Return memory row → what is wrong with its passages or their vectors."""
-    broken: dict[int, str] = {}
-    covered: dict[int, int] = {}
-    texts = {
-        row.row: (row.id, row.text, row.forgotten_at)
-        for row in connection.execute(
-            select(memory.c.row, memory.c.id, memory.c.text, memory.c.forgotten_at)
+    texts = connection.execute(
+        select(memory.c.row, memory.c.id, memory.c.text, memory.c.forgotten_at).order_by(
+            memory.c.row
         )
-    }
-    rows = connection.execute(
+    ).yield_per(_BATCH)
+    passages = connection.execute(
         select(
             *(passage.c[name] for name in ("memory_row", "ordinal", "start", "end", "segment_id")),
             hot_vector,
         )
         .outerjoin(hot_vector, hot_vector.c.passage_id == passage.c.id)
         .order_by(passage.c.memory_row, passage.c.ordinal)
-    )
-    for row in rows:
-        if row.memory_row not in texts:
-            continue  # an orphan
-        id_, content, forgotten_at = texts[row.memory_row]
-        place = f"memory {id_}, passage {row.ordinal}"
-        if forgotten_at is not None:
-            broken[row.memory_row] = f"{place}: the memory is forgotten"
-        elif not 0 <= row.start < row.end <= len(content):
-            broken[row.memory_row] = f"{place}: characters {row.start} to {row.end}"
-        elif content[covered.get(row.memory_row, 0) : row.start].strip():
-            broken[row.memory_row] = f"{place}: characters before it are in no passage"
-        elif row.segment_id is None and (wrong := _wrong_vectors(row, dim)):
-            broken[row.memory_row] = f"{place}: {wrong}"
-        covered[row.memory_row] = row.end
-    for number, (id_, content, forgotten_at) in texts.items():
-        if forgotten_at is None and content[covered.get(number, 0) :].strip():
-            broken.setdefault(number, f"memory {id_}: its text is not in passages to the end")
+    ).yield_per(_BATCH)
+    groups = itertools.groupby(passages, key=lambda row: row.memory_row)
+    row, own = next(groups, _NONE)
+    broken: dict[int, str] = {}
+    for item in texts:
+        while row < item.row:  # passages of no memory
+            row, own = next(groups, _NONE)
+        wrong = _wrong_passages(item, own if row == item.row else (), dim)
+        if wrong is not None:
+            broken[item.row] = f"memory {item.id}{wrong}"
     return broken
+
+
+def _wrong_passages(item: Any, passages: Iterable[Any], dim: int) -> str | None:
+    covered = 0
+    for own in passages:
+        place = f", passage {own.ordinal}"
+        if item.forgotten_at is not None:
+            return f"{place}: the memory is forgotten"
+        if not 0 <= own.start < own.end <= len(item.text):
+            return f"{place}: characters {own.start} to {own.end}"
+        if item.text[covered : own.start].strip():
+            return f"{place}: characters before it are in no passage"
+        if own.segment_id is None and (wrong := _wrong_vectors(own, dim)):
+            return f"{place}: {wrong}"
+        covered = own.end
+    if item.forgotten_at is None and item.text[covered:].strip():
+        return ": its text is not in passages to the end"
+    return None
 
 
 def _wrong_vectors(row: object, dim: int) -> str | None:

@@ -24,6 +24,7 @@ from memstore.json_input import bounded_lines, not_utf8, parse_json, too_long
 FORMAT = "memstore-export"
 VERSION = 3
 _WITHOUT_MANIFEST = 2
+_MOST_MANIFEST = 4096  # bytes; three counts, a size and a hash have 200
 TIMES = (
     *("recorded_at", "occurred_at", "t_end", "observed_at"),
     *("valid_from", "valid_to", "expired_at"),
@@ -204,9 +205,22 @@ def parsed(line: bytes, name: str, number: int) -> dict[str, Any]:
 
 
 def _lines(file: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
-    """Yield number and bytes of each line from the file's first on."""
+    """Yield number and bytes of each line from the file's first on.
+
+    Only a file as long as its manifest says may have lines of any length: a memory's is as long as
+    its history, in which every change of a text keeps both.
+    """
+    whole = _is_as_long_as_it_says(file)
     file.seek(0)
-    for number, line in enumerate(bounded_lines(file), start=1):
+    for number, line in enumerate(file if whole else bounded_lines(file), start=1):
         if line is None:
             raise BadInput(f"{name}:{number}: {too_long()}")
         yield number, line
+
+
+def _is_as_long_as_it_says(file: BinaryIO) -> bool:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _MOST_MANIFEST))
+    [last] = file.read().splitlines(keepends=True)[-1:] or [b""]
+    manifest = _manifest(last)
+    return manifest is not None and manifest.get("bytes") == size - len(last)

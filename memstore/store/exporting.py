@@ -32,10 +32,10 @@ def export(opened: OpenStore, destination: str | os.PathLike[str]) -> int:
     may read it.
 
     Raises:
-        BadInput: the destination exists.
+        BadInput: the destination exists, or lies in the store.
         StoreUnwritable: it cannot be written.
     """
-    target = new_path(destination, "file")
+    target = new_path(destination, "file", outside=opened.path)
     try:
         with appearing(target, "file") as partial, partial.open("wb") as file:
             writer = ExportWriter(file)

@@ -168,7 +168,7 @@ def _purge(
     told_by = feedback.sources_of(connection, ids)
     entities = _unlink(connection, found)
     if names is None:
-        links.respell(connection)
+        links.respell(connection, {item.namespace_id for item in found})
     memories.delete_memories(connection, rows)
     events = log.erase_events(connection, ids)
     pages = erase_pages(connection, ids)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, literal_column, update
 
 from memstore.catalog import log
+from memstore.catalog.checksums import stamps
 from memstore.catalog.damage import damaged_rows, mend
 from memstore.catalog.engine import reading, writing
 from memstore.catalog.tables import setting
@@ -28,14 +28,23 @@ def mend_identity(engine: Engine, store: Path) -> bool:
     """Turn a flipped bit of the stored identity back; False if it is not just one."""
     with reading(engine, store) as connection:
         found = damaged_rows(connection, setting)
-    row = next((row for row in found if row.value("name") == _SETTING), None)
-    mended = None if row is None else mend(row)
-    if row is None or mended is None:
-        return False
-    value = mended.value if mended.column == "value" else row.value("value")
-    with writing(engine, store) as connection:
-        log.write_setting(connection, _SETTING, json.loads(value))
-    return True
+    for row in found:
+        mended = mend(row)
+        if mended is None:
+            continue
+        values = {name: row.value(name) for name in row.checksum.covers}
+        if mended.column is not None:
+            values[mended.column] = mended.value
+        if values["name"] == _SETTING:
+            with writing(engine, store) as connection:
+                connection.exec_driver_sql("REINDEX setting")  # it may have the row's right name
+                connection.execute(
+                    update(setting)
+                    .where(literal_column("rowid") == row.rowid)
+                    .values(**values, **stamps(setting, values))
+                )
+            return True
+    return False
 
 
 def write_identity(connection: Connection, identity: EncoderIdentity) -> None:

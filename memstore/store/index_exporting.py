@@ -30,6 +30,7 @@ from memstore.index.interchange import (
     write_colbert_index,
 )
 from memstore.maxsim import TokenVectors
+from memstore.store.appearing import check_outside
 from memstore.store.checkpoint_names import checkpoint_name
 from memstore.store.hot_blocks import hot_blocks, sampled
 from memstore.store.identity import check_current
@@ -68,6 +69,7 @@ def export_index(
     began = time.perf_counter()
     target = Path(folder)
     check_absent(target)  # before minutes are spent
+    check_outside(target, opened.path)
 
     def exported() -> ExportIndexReport:
         # what is open stays readable, even if a sealing meanwhile replaces and removes it

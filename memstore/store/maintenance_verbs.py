@@ -101,7 +101,7 @@ class MaintenanceVerbs(OpenedVerbs):
         """Copy the store to a new folder while it is in use, and return the folder.
 
         Raises:
-            BadInput: the folder exists.
+            BadInput: the folder exists, or lies in the store.
             IndexDamaged: the backup was made, and carries the damage of the store.
             StoreLocked: another process seals or compacts; try again.
             StoreUnwritable: it cannot be written.
@@ -117,7 +117,8 @@ class MaintenanceVerbs(OpenedVerbs):
         The backup stays as it is, and is one of an earlier schema too.
 
         Raises:
-            BadInput: the destination exists; or the backup is an export, or in use as a store.
+            BadInput: the destination exists, or lies in the backup; or that is an export, or in use
+                as a store.
             IndexDamaged: not everything in the backup agrees; nothing was restored.
             SchemaTooNew: a newer memstore wrote it.
             StoreNotFound: there is no backup.
@@ -129,7 +130,7 @@ class MaintenanceVerbs(OpenedVerbs):
         """Write all live memories with their history to a new JSONL file; return their number.
 
         Raises:
-            BadInput: the file exists.
+            BadInput: the file exists, or lies in the store.
             StoreUnwritable: it cannot be written.
         """
         return exporting.export(self._opened, destination)
@@ -244,7 +245,7 @@ class MaintenanceVerbs(OpenedVerbs):
             progress: as for `import_index`.
 
         Raises:
-            BadInput: the folder exists, or there is nothing to export.
+            BadInput: the folder exists, or lies in the store; or there is nothing to export.
             IndexDamaged: a file of the store's index is missing.
             StoreUnwritable: the disk is full, or the folder cannot be written.
         """

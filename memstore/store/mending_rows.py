@@ -8,20 +8,21 @@ to be made anew; a memory is forgotten, its row left as legible as it is.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Connection, LargeBinary, Table, Text, delete, text
+from sqlalchemy import Boolean, Column, Connection, LargeBinary, Table, Text, delete
 
 from memstore.catalog import links, log, memories, segments, vectors
 from memstore.catalog.checksums import crc
 from memstore.catalog.damage import DamagedRow, any_bytes, damaged_rows, mend
 from memstore.catalog.engine import reading, writing
 from memstore.catalog.sql import among
-from memstore.catalog.tables import memory_entity
+from memstore.catalog.tables import memory_entity, passage
 from memstore.entities import canonical
 from memstore.errors import IndexDamaged
 from memstore.store.columns import name_copy
@@ -33,6 +34,7 @@ _LOST = "lost"  # the verb of the event that a memory was forgotten because it w
 _SHOWN = 60  # characters of what is left of a text
 Key = tuple[str, int, str]  # table, rowid and column of a wrong checksum
 Rows = dict[Key, DamagedRow]
+Indexed = Callable[[Table, str], dict[int, Any]]  # see `_indexed`
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +69,15 @@ def mend_rows(opened: OpenStore, rows: Rows, *, reindex: bool, now: int) -> dict
     told: dict[Key, Outcome] = {}
     with reading(opened.engine, opened.path) as connection:
         # before the indexes are made anew from the damaged rows
-        found = {key: _mended(connection, row) for key, row in rows.items()}
+        indexed = functools.cache(functools.partial(_indexed, connection))
+        found = {key: _mended(connection, row, indexed) for key, row in rows.items()}
     if reindex:
         # not of one transaction with the rest: two rows may have become equal where none may be
         with (
             contextlib.suppress(IndexDamaged),
             writing(opened.engine, opened.path) as connection,
         ):
+            links.join_equal(connection)
             connection.exec_driver_sql("REINDEX")
     with writing(opened.engine, opened.path) as connection:
         for key, row in rows.items():
@@ -90,26 +94,28 @@ def mend_rows(opened: OpenStore, rows: Rows, *, reindex: bool, now: int) -> dict
     return told
 
 
-def _mended(connection: Connection, row: DamagedRow) -> tuple[dict[str, Any], str] | None:
+def _mended(
+    connection: Connection, row: DamagedRow, indexed: Indexed
+) -> tuple[dict[str, Any], str] | None:
     """Return the values that a row must have had, and how that is known; None if it is not."""
     flipped = mend(row)
     if flipped is not None:
         values = {} if flipped.column is None else {flipped.column: flipped.value}
         return values, flipped.change
     with any_bytes(connection):
-        for guess in _guesses(connection, row):
+        for guess in _guesses(connection, row, indexed):
             values = dict(zip(row.table.columns.keys(), row.values, strict=True)) | guess
             if crc(values[name] for name in row.checksum.covers) == row.values[row.checksum.place]:
                 return guess, f"{' and '.join(guess)} as other rows have it"
     return None
 
 
-def _guesses(connection: Connection, row: DamagedRow) -> Iterator[dict[str, Any]]:
+def _guesses(connection: Connection, row: DamagedRow, indexed: Indexed) -> Iterator[dict[str, Any]]:
     """Yield values for some columns that are known from elsewhere."""
     table = row.table
     for column in table.columns:
         if (column.unique or column.index) and isinstance(column.type, Text):
-            value = _indexed(connection, table, column.name, row.rowid)
+            value = indexed(table, column.name).get(row.rowid)
             if value is not None:
                 yield {column.name: value}
     if table.name == "entity":
@@ -131,8 +137,8 @@ def _guesses(connection: Connection, row: DamagedRow) -> Iterator[dict[str, Any]
             yield {"display": display, "role": role}
 
 
-def _indexed(connection: Connection, table: Table, column: str, rowid: int) -> Any:
-    """Return a value as the index of its column has it."""
+def _indexed(connection: Connection, table: Table, column: str) -> dict[int, Any]:
+    """Return rowid → the values of a column as its index has them."""
     for (name,) in connection.exec_driver_sql(
         f"SELECT name FROM pragma_index_list('{table.name}')"
     ).all():
@@ -140,13 +146,12 @@ def _indexed(connection: Connection, table: Table, column: str, rowid: int) -> A
             "SELECT name FROM pragma_index_info(?)", (name,)
         ).scalars()
         if list(columns) == [column]:
-            for value, of in connection.exec_driver_sql(
-                f'SELECT "{column}", rowid FROM "{table.name}" INDEXED BY "{name}" '
+            rows = connection.exec_driver_sql(
+                f'SELECT rowid, "{column}" FROM "{table.name}" INDEXED BY "{name}" '
                 f'ORDER BY "{column}"'
-            ):
-                if of == rowid:
-                    return value
-    return None
+            )
+            return dict(map(tuple, rows))
+    return {}
 
 
 def _apply(
@@ -270,13 +275,7 @@ def _renamed_entity(
 def _without_passage(
     opened: OpenStore, connection: Connection, row: DamagedRow, now: int
 ) -> Outcome:
-    connection.execute(  # its segment holds it still, as one that was deleted
-        text(
-            "INSERT OR IGNORE INTO tombstone (passage_id, segment_id) SELECT id, segment_id "
-            "FROM passage WHERE id = :row AND segment_id IN (SELECT id FROM segment)"
-        ),
-        {"row": row.rowid},
-    )
+    vectors.leave_tombstones(connection, passage.c.id == row.rowid)
     _drop(connection, row)
     return Outcome("made anew from the text", saved=True)
 

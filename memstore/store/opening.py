@@ -28,7 +28,7 @@ from memstore.errors import (
     StoreNotFound,
     StoreUnwritable,
 )
-from memstore.index import sync_folder
+from memstore.private_files import create_folder, sync_folder
 from memstore.rerank import Reranker
 from memstore.settings import DEFAULT_ENCODER, Settings
 from memstore.store.identity import (
@@ -262,7 +262,7 @@ def _exists(store: Path) -> bool:
 def _make_folder(store: Path) -> None:
     new = [folder for folder in (store, *store.absolute().parents) if not folder.exists()]
     try:
-        store.mkdir(mode=0o700, parents=True, exist_ok=True)
+        create_folder(store, exist_ok=True)
         for folder in new:
             sync_folder(folder.absolute().parent)  # or a power cut takes the whole store
     except OSError as error:
@@ -304,6 +304,11 @@ def _identity(
         with writing(engine, store) as connection:
             identity = read_identity(connection)
             if identity is None:
+                if log.any_event(connection):  # the first of all says that the store was created
+                    raise IndexDamaged(
+                        f"{store} has lost the setting that says which encoder made its vectors. "
+                        "Restore a backup."
+                    )
                 write_identity(connection, encoder.identity)
                 now = time.time_ns() // 1000
                 log.append_event(connection, log.STORE, "create", now=now)

@@ -12,11 +12,11 @@ from memstore.catalog.engine import DATABASE
 from memstore.catalog.migrate import bring_up_to_date, too_new
 from memstore.catalog.tables import SCHEMA_VERSION
 from memstore.errors import BadInput, IndexDamaged, StoreNotFound, StoreUnwritable
-from memstore.private_files import copy_file
+from memstore.private_files import copy_file, file_hash, sync_file
 from memstore.settings import Settings
 from memstore.store import checking
-from memstore.store.appearing import appearing
-from memstore.store.backing_up import copy_index, file_hash, listed, sync_file
+from memstore.store.appearing import appearing, check_outside, remove_left_behind
+from memstore.store.backing_up import copy_index, listed
 from memstore.store.export_files import FORMAT
 from memstore.store.opening import open_store
 from memstore.types import VerifyReport
@@ -32,12 +32,14 @@ def restore(
     and all rows against each other.
     """
     source, target = Path(backup), Path(destination)
+    remove_left_behind(target)
     if os.path.lexists(target):
         raise BadInput(
             f"{target} exists already; a restore never replaces anything. Move it away first:\n"
             f"    mv {target} {target}.before"
         )
     _check_is_backup(source)
+    check_outside(target, source)
     try:
         with appearing(target, "folder") as partial:
             digest = copy_file(source / DATABASE, partial / DATABASE)

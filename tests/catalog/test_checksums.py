@@ -7,7 +7,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from sqlalchemy import insert, select, text
+from sqlalchemy import insert, select, text, update
 
 from memstore.catalog import memories
 from memstore.catalog.checksums import checksums_of, crc, intact, update_row
@@ -109,6 +109,18 @@ def test_two_flipped_bits_are_never_taken_for_one(connection, row):
         connection.exec_driver_sql("UPDATE memory SET text = CAST(? AS TEXT)", (bytes(damaged),))
         (found,) = damaged_rows(connection, memory)
         assert mend(found) is None
+
+
+def test_a_large_row_is_not_mended(connection, row):
+    """Of more bytes, one is more likely to be taken for a flipped one that was not."""
+    for size, mended in ((2**20 - 1000, True), (2**20 + 1000, False)):
+        right = "x" * size
+        update_row(connection, memory, memory.c.row == row, text=right)
+        wrong = f"{right[:-1]}y"  # one bit
+        connection.execute(update(memory).values(text=wrong))
+        (found,) = damaged_rows(connection, memory)
+        assert (mend(found) is not None) is mended
+        connection.execute(update(memory).values(text=right))
 
 
 def test_a_flipped_bit_of_the_checksum_leaves_the_row_true(connection, row):

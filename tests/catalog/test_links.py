@@ -183,6 +183,23 @@ def test_forgetting_does_not_fail_over_a_count_that_drifted(connection, add_memo
     assert connection.scalars(select(entity.c.id)).all() == []
 
 
+def test_unlinking_takes_no_longer_where_more_namespaces_know_the_entity(connection, add_memory):
+    def steps(namespaces):
+        """Count what SQLite does, in tens of its instructions."""
+        for number in range(namespaces):
+            linked(connection, add_memory, "ana", namespace=f"user/{number}")
+        row = linked(connection, add_memory, "ana", namespace="user/0")
+        place = space(connection, "user/0")
+        taken = []
+        driver = connection.connection.driver_connection
+        driver.set_progress_handler(lambda: taken.append(1), 10)
+        links.unlink_entities(connection, row, place)
+        driver.set_progress_handler(None, 0)
+        return len(taken)
+
+    assert steps(600) < 2 * steps(100)
+
+
 def test_given_names_and_speakers_are_told_from_what_was_extracted(connection, add_memory):
     row = add_memory(connection, session="s", entities_given=True)
     extracted = add_memory(connection)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import shutil
 import sqlite3
+import stat
 import subprocess
 import sys
 from contextlib import closing
@@ -280,7 +282,7 @@ def killing(function, *, after):
     return wrapped
 
 if moment == "while copying":
-    migrate._sync = killing(migrate._sync, after=False)
+    migrate.sync_file = killing(migrate.sync_file, after=False)
 elif moment == "after copying":
     migrate._copy = killing(migrate._copy, after=True)
 elif moment == "before the commit":
@@ -323,10 +325,26 @@ def test_a_disk_that_is_full_while_copying_changes_nothing(tmp_path, monkeypatch
     def full(path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(migrate, "_sync", full)
+    monkeypatch.setattr(migrate, "sync_file", full)
     with pytest.raises(StoreUnwritable, match=r"No space left on device.*Nothing was changed"):
         bring_up_to_date(old, lock_timeout=5.0)
     assert columns_and_rows(old) == before
+    assert copies(old) == []
+
+
+def test_a_file_system_that_cannot_sync_a_folder_keeps_no_store_from_its_upgrade(
+    tmp_path, monkeypatch
+):
+    old = filled_with_schema(tmp_path / "old.mem", "0003")
+    fsync = os.fsync
+
+    def files_only(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", files_only)
+    bring_up_to_date(old, lock_timeout=5.0)
     assert copies(old) == []
 
 
@@ -551,6 +569,32 @@ def test_a_newer_schema_is_refused_by_its_number_and_left_as_it_is(made, read_on
     with pytest.raises(SchemaTooNew, match="0099"):
         bring_up_to_date(made, lock_timeout=5.0)
     assert (made / DATABASE).read_bytes() == before
+
+
+FLIPPED = [(int.from_bytes(SCHEMA_VERSION.encode()) ^ (1 << bit)).to_bytes(4) for bit in range(32)]
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_schema_version_with_a_flipped_bit_is_not_only_taken_for_a_newer_one(made, read_only):
+    whole = (made / DATABASE).read_bytes()
+    newer = [number for number in FLIPPED if number > SCHEMA_VERSION.encode()]
+    assert len(newer) > 16
+    for number in newer:
+        (made / DATABASE).write_bytes(whole)
+        with closing(sqlite3.connect(made / DATABASE)) as connection, connection:
+            connection.execute(
+                f"UPDATE alembic_version SET version_num = CAST(x'{number.hex()}' AS TEXT)"
+            )
+        with pytest.raises((SchemaTooNew, IndexDamaged), match=r"damaged(.|\n)*backup") as error:
+            MemoryStore.open(made, read_only=read_only)
+        assert number.isdigit() == isinstance(error.value, SchemaTooNew)
+
+
+def test_a_schema_version_that_became_bytes_is_read_all_the_same(made):
+    with closing(sqlite3.connect(made / DATABASE)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = CAST(version_num AS BLOB)")
+    with MemoryStore.open(made) as store:
+        assert store.verify().clean
 
 
 def test_an_older_schema_is_upgraded_on_opening(made, later, monkeypatch):

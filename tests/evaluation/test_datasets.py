@@ -88,7 +88,7 @@ BAD_QUESTIONS = [
     (b'{"text": "Who?", "relevant": [null]}', "a relevant key is null"),
     (b'{"text": "Who?", "relevant": [["a"]]}', "a relevant key is list"),
     (b'{"text": "Who?", "relevant": {"a": "yes"}}', "a grade is 'yes'"),
-    (b'{"text": "Who?", "relevant": {"a": NaN}}', "a grade is nan"),
+    (b'{"text": "Who?", "relevant": {"a": NaN}}', "NaN is no JSON number"),
     (b'{"text": "Who?", "relevant": {"a": 1' + b"0" * 400 + b"}}", "a grade is 1000"),
     (b'{"text": "Who?", "relevant": ["a"], "scope": "a//b"}', "is not a path"),
     (b'{"text": "Who?", "relevant": ["a"], "timestamp": "2026-03-02T09:00:00"}', "no UTC offset"),

@@ -44,6 +44,11 @@ class Undamaged:
     memories: dict[str, Any]
     events: dict[int, Any]
 
+    @property
+    def entities(self) -> set[tuple[str, str, str | None]]:
+        """Names, canonical forms and labels: how many mention them may be counted wrong."""
+        return {(item.name, item.canonical, item.label) for item in self.answers["entities"]}
+
 
 @pytest.fixture(scope="module")
 def undamaged(tmp_path_factory: pytest.TempPathFactory) -> Undamaged:
@@ -173,6 +178,9 @@ def check_nothing_false(answers: Answers, undamaged: Undamaged, place: str) -> b
         if name.startswith("history"):
             for event in answer:
                 assert event == undamaged.events.get(event.id), f"{place}: a false event"
+        if name == "entities":
+            told = {(item.name, item.canonical, item.label) for item in answer}
+            assert told <= undamaged.entities, f"{place}: a false entity"
         if name.startswith("ana"):
             assert all(item.namespace == "team/ana" for *_, item in answer), f"{place}: a leak"
         if name == "export":

@@ -34,7 +34,7 @@ def _some(steps: list[str], operation: str, kind: str) -> list[int]:
 
 
 def _last(step: int, ready: Any) -> bool:
-    """Whether a step is among the last tenth: ids are random, so a run may need some steps fewer."""
+    """Whether a step is of the last tenth: ids are random, and a run may need some steps fewer."""
     return step > 0.9 * len(ready.steps)
 
 

@@ -67,6 +67,15 @@ def test_every_folder_and_file_that_is_written_is_for_its_owner_alone(
         assert open_to_others(store.path) == []
 
 
+def test_the_folders_made_above_a_store_or_a_copy_are_for_their_owner_alone(
+    umask: int, tmp_path: Path
+) -> None:
+    above = tmp_path / "memories" / "of"
+    with MemoryStore.open(above / "ana" / "agent.mem", encoder="hashed") as store:
+        store.backup(above / "backups" / "copy.mem")
+    assert open_to_others(tmp_path / "memories") == []
+
+
 def test_what_its_owner_opened_to_others_stays_open_to_them(tmp_path: Path) -> None:
     path = tmp_path / "agent.mem"
     MemoryStore.open(path, encoder="hashed").close()

@@ -62,6 +62,59 @@ def test_what_has_changed_there_since_supersedes_what_was_imported(
     assert [hit.memory.text for hit in store.query("Lives in").hits] == ["Lives in Lisbon"]
 
 
+def test_what_was_changed_there_is_not_what_it_was_before(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    item = {
+        "id": "a",
+        "memory": "Lives in Lisbon",
+        "created_at": "2026-01-01T00:00:00Z",
+        "updated_at": "2026-03-01T00:00:00Z",
+    }
+    (tmp_path / "mem0.json").write_text(json.dumps({"results": [item]}))
+    store.import_(tmp_path / "mem0.json", format="mem0")
+    memory = store.get_by_key("a")
+    assert memory.occurred_at is not None
+    assert memory.occurred_at.isoformat() == "2026-01-01T00:00:00+00:00"
+    for as_of, found in (("2026-02-01T00:00:00Z", []), ("2026-03-02T00:00:00Z", [memory.id])):
+        hits = store.query("Lives in Lisbon", as_of=as_of).hits
+        assert [hit.memory.id for hit in hits] == found
+
+
+def test_relations_of_two_users_stay_apart(store: MemoryStore, tmp_path: Path) -> None:
+    related = {"relations": [{"source": "they", "relationship": "like", "target": "tea"}]}
+    told = {
+        user: {"results": [{"id": "a", "memory": "milk", "user_id": user}], **related}
+        for user in ("ana", "bruno")
+    }
+    path = tmp_path / "mem0.json"
+    for document in told.values():
+        path.write_text(json.dumps(document))
+        assert store.import_(path, format="mem0").added == 2
+    for user in told:
+        texts = {memory.text for memory in store.list(namespace=f"user/{user}").memories}
+        assert texts == {"milk", "they like tea"}
+    assert not store.list().memories
+    both = [item for document in told.values() for item in document["results"]]
+    path.write_text(json.dumps({"results": both, **related}))
+    report = store.import_(path, format="mem0")
+    assert (report.added, report.unchanged) == (0, 2)
+    assert "relation 1: whose relation this is is unknown" in str(report.errors[0])
+    assert "--namespace" in str(report.errors[0])
+    report = store.import_(path, format="mem0", namespace="old")
+    assert (report.added, report.errors) == (3, ())
+    (relation,) = [memory for memory in store.list(namespace="old").memories if memory.entities]
+    assert (relation.text, relation.namespace) == ("they like tea", "old")
+
+
+def test_an_empty_graph_of_the_reference_server_adds_nothing(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    (tmp_path / "memory.jsonl").write_text("")
+    report = store.import_(tmp_path / "memory.jsonl", format="mcp")
+    assert (report.added, report.unchanged, report.errors) == (0, 0, ())
+
+
 def test_a_bad_entry_is_named_and_the_good_ones_are_stored(
     store: MemoryStore, tmp_path: Path
 ) -> None:

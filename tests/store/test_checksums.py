@@ -120,6 +120,39 @@ def test_a_changed_value_is_never_shown(store: MemoryStore, sql: Sql, damage: st
         assert not other.verify().clean
 
 
+# one changed value each of an entity, whether it has an alias, and what reads that value then
+CHANGED_ENTITIES = [
+    ("UPDATE entity_count SET display = 'Pnrto'", False, {"entities", "neighbours"}),
+    ("UPDATE entity_count SET display = 'Pnrto'", True, {"neighbours"}),
+    ("UPDATE entity SET label = 'PERSON'", False, {"entities", "neighbours"}),
+    ("UPDATE entity SET label = 'PERSON'", True, {"entities", "neighbours"}),
+    ("UPDATE memory_entity SET display = 'A'", True, {"entities"}),
+]
+
+
+@pytest.mark.parametrize(("damage", "aliased", "refused"), CHANGED_ENTITIES)
+def test_an_entity_that_was_changed_is_not_shown(
+    store: MemoryStore, sql: Sql, damage: str, aliased: bool, refused: set[str]
+) -> None:
+    for text in ("Ana lives in Porto.", "Ana left Porto."):
+        store.add(text, entities=["Ana", "Porto"])
+    if aliased:
+        store.alias("Oporto", of="Porto")
+        store.alias("Anita", of="Ana")
+    before = {"entities": store.entities(), "neighbours": store.neighbours("Ana")}
+    assert all(before.values())
+    sql(store.path, damage)
+    with MemoryStore.open(store.path) as other:
+        asked = {"entities": other.entities, "neighbours": lambda: other.neighbours("Ana")}
+        for name, ask in asked.items():
+            if name in refused:
+                with pytest.raises(IndexDamaged, match=r"verify --repair|damaged"):
+                    ask()
+            else:
+                assert ask() == before[name]
+        assert not other.verify().clean
+
+
 def test_an_event_that_was_changed_is_not_told(store: MemoryStore, sql: Sql) -> None:
     memory = store.add("tea")
     sql(store.path, "DROP TRIGGER event_is_append_only")

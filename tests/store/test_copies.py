@@ -306,6 +306,28 @@ def test_an_export_never_replaces_anything(store: MemoryStore, tmp_path: Path) -
         assert again.get(memory.id) == memory
 
 
+def test_no_copy_lies_in_the_store_where_a_purge_would_leave_it(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    store.add("tea")
+    (store.path / "index").mkdir()
+    (tmp_path / "link").symlink_to(store.path)
+    before = sorted(store.path.rglob("*"))
+    inside = [store.path / "copy", store.path / "index" / "copy", tmp_path / "link" / "copy"]
+    for place in [*inside, tmp_path / "link" / "new" / "copy", store.path / ".." / "link" / "copy"]:
+        for copy in (store.export, store.backup, store.export_index):
+            with pytest.raises(BadInput, match=r"copy lies in .*outside"):
+                copy(place)
+    with (
+        MemoryStore.open(tmp_path / "link") as linked,
+        pytest.raises(BadInput, match="lies in"),
+    ):
+        linked.backup(store.path / "copy")
+    assert sorted(store.path.rglob("*")) == before
+    store.export(store.path / ".." / "agent.mem.jsonl")  # a name that begins like the store's
+    store.backup(store.path.with_name("agent.mem.copy"))
+
+
 def test_only_the_owner_may_read_an_export_or_a_backup(store: MemoryStore, tmp_path: Path) -> None:
     before = os.umask(0)
     try:
@@ -345,6 +367,39 @@ def test_what_an_update_of_a_long_text_left_in_the_history_can_be_imported(
     with other:
         assert other.import_(tmp_path / "out.jsonl").added == 1
         assert other.history(memory.id)[1].details == store.history(memory.id)[1].details
+
+
+def test_every_export_can_be_imported_however_long_its_lines_are(
+    store: MemoryStore, other: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memstore.json_input.MAX_LINE_BYTES", 1_000)
+    memory = store.add("x" * 900)
+    store.update(memory.id, text="y" * 900)
+    for number in range(20):
+        store.set_source(f"source {number}", reliability=0.8)
+        store.add("tea", key=f"{number}", source=f"source {number}")
+    path = tmp_path / "out.jsonl"
+    store.export(path)
+    header, line, *_, manifest = _lines(path.read_bytes())
+    assert len(header) > 1_000
+    assert len(line) > 2 * 1_000
+    assert len(manifest) < 1_000
+    with other:
+        assert other.import_(path).added == 21
+        other.export(tmp_path / "again.jsonl")
+    assert (tmp_path / "again.jsonl").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("manifest", [b"", b'{"manifest": {"bytes": 1000000000000000}}\n'])
+def test_a_line_is_not_read_whole_because_a_manifest_gives_a_great_number(
+    store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manifest: bytes
+) -> None:
+    monkeypatch.setattr("memstore.json_input.MAX_LINE_BYTES", 1_000)
+    path = tmp_path / "in.jsonl"
+    header = b'{"format": "memstore-export", "version": 3}\n'
+    path.write_bytes(header + b" " * 1_000_000 + b"\n" + manifest)
+    with pytest.raises(BadInput, match=r"in\.jsonl:2: the line has more than"):
+        store.import_(path)
 
 
 def test_an_entity_with_a_long_name_can_be_imported(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -23,6 +24,7 @@ from memstore import (
     SchemaTooNew,
     StoreNotFound,
     StoreUnwritable,
+    private_files,
 )
 
 WRITING = """
@@ -203,6 +205,113 @@ def test_of_a_damaged_backup_nothing_is_restored_and_it_is_said_what_is_wrong(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["agent.mem", "backup"]
 
 
+def _instead(make: Callable[[Path], object]) -> Callable[[Path], object]:
+    def replace(path: Path) -> None:
+        path.rename(path.with_name("elsewhere"))
+        make(path)
+
+    return replace
+
+
+UNREADABLE: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "a link": ("codes.npy", _instead(lambda path: path.symlink_to("elsewhere")), "symbolic link"),
+    "a pipe": ("codes.npy", _instead(os.mkfifo), "it is no file"),
+    "a folder": ("codes.npy", _instead(Path.mkdir), "it is no file"),
+    "a file for the folder": (".", _instead(Path.touch), "cannot be read: Not a directory"),
+}
+
+
+def _check_copy_of_damaged(store: MemoryStore, tmp_path: Path, said: str) -> None:
+    """A backup says what could not be read, and holds every memory."""
+    with pytest.raises(IndexDamaged, match=rf"was made, but(.|\n)*{said}"):
+        store.backup(tmp_path / "backup")
+    assert not [path for path in tmp_path.rglob("*") if "partial" in path.name]
+    with pytest.raises(IndexDamaged, match="nothing was restored"):
+        MemoryStore.restore(tmp_path / "backup", tmp_path / "again.mem")
+    with MemoryStore.open(tmp_path / "backup") as copy:
+        copy.verify(repair=True)
+        assert copy.verify().clean
+        everything: dict[str, Any] = {"namespace": "*", "limit": 100}
+        assert copy.list(**everything) == store.list(**everything)
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_of_a_store_with_something_else_for_a_file_a_backup_is_made_and_says_so(
+    store: MemoryStore, tmp_path: Path, kind: str
+) -> None:
+    _fill(store)
+    store.compact()
+    name, harm, said = UNREADABLE[kind]
+    [segment] = store.path.glob("index/segment-*")
+    harm(segment if name == "." else segment / name)
+    _check_copy_of_damaged(store, tmp_path, said)
+
+
+class _Failing:
+    """A file of which the medium gives nothing, or takes nothing."""
+
+    def __init__(self, file: Any, number: int) -> None:
+        self._file, self._number = file, number
+
+    def __enter__(self) -> _Failing:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def read(self, size: int = -1) -> bytes:
+        raise OSError(self._number, os.strerror(self._number))
+
+    def write(self, content: bytes) -> int:
+        raise OSError(self._number, os.strerror(self._number))
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES], ids=errno.errorcode.get)
+def test_of_a_store_that_the_medium_does_not_give_a_backup_is_made_and_says_so(
+    store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    _fill(store)
+    store.compact()
+    opened = private_files.open_file
+
+    def failing(path: Path) -> Any:
+        if Path(path).name == "codes.npy" and store.path in Path(path).parents:
+            if number == errno.EACCES:
+                raise PermissionError(number, os.strerror(number), os.fspath(path))
+            return _Failing(opened(path), number)
+        return opened(path)
+
+    monkeypatch.setattr(private_files, "open_file", failing)
+    _check_copy_of_damaged(store, tmp_path, f"codes.npy cannot be read: {os.strerror(number)}")
+
+
+def test_a_backup_that_cannot_be_written_fails_and_is_not_called_damage(
+    store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _fill(store)
+    store.compact()
+    created = private_files.create_file
+
+    def failing(path: Path) -> Any:
+        file = created(path)
+        return _Failing(file, errno.ENOSPC) if Path(path).name == "codes.npy" else file
+
+    monkeypatch.setattr(private_files, "create_file", failing)
+    with pytest.raises(StoreUnwritable, match="No space left"):
+        store.backup(tmp_path / "backup")
+    assert [path.name for path in tmp_path.iterdir()] == ["agent.mem"]
+
+
+def test_a_store_is_not_restored_into_its_backup(backup: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(backup)
+    before = _content(backup)
+    for place in (backup / "again.mem", backup / "new" / "again.mem", tmp_path / "link" / "again"):
+        with pytest.raises(BadInput, match=r"again.* lies in .*outside"):
+            MemoryStore.restore(backup, place)
+    assert _content(backup) == before
+    assert MemoryStore.restore(backup, tmp_path / "backup.mem").clean
+
+
 def test_a_backup_of_a_newer_schema_is_refused(backup: Path, tmp_path: Path) -> None:
     newer = Path(shutil.copytree(backup, tmp_path / "newer"))
     _sql(newer, "UPDATE alembic_version SET version_num = '9999'")
@@ -279,3 +388,31 @@ def test_only_what_nobody_works_on_is_tidied_up_and_only_that_of_the_same_target
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("agent.mem", "other.partial-99999999", "out", "out.partial-1", "out.partial-x")
     ]
+
+
+EXPORTING = """
+import sys
+from memstore import MemoryStore
+with MemoryStore.open(sys.argv[1]) as store:
+    store.export(sys.argv[2])
+"""
+
+
+def test_a_pipe_with_the_name_of_a_copy_keeps_no_export_waiting_and_stays(
+    store: MemoryStore, tmp_path: Path, child: Callable[..., subprocess.Popen[str]]
+) -> None:
+    os.mkfifo(tmp_path / "out.partial-1")
+    process = child(EXPORTING, store.path, tmp_path / "out")
+    assert process.wait(60) == 0
+    assert sorted(path.name for path in tmp_path.glob("out*")) == ["out", "out.partial-1"]
+
+
+def test_what_cannot_be_tidied_up_keeps_nothing_else_from_being(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    links = [f"out.partial-1{number}" for number in range(10)]
+    for link in links:  # in whatever order the folder lists them
+        (tmp_path / link).symlink_to("nowhere")
+        (tmp_path / link.replace("-1", "-2")).write_text("")
+    store.export(tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.glob("out*")) == ["out", *links]

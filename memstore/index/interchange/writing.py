@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from memstore.errors import BadInput, StoreUnwritable
 from memstore.index.codec import BITS
-from memstore.index.files import sync_folder
 from memstore.index.interchange.content import MODEL_SETTINGS, IndexContent, fits_half
-from memstore.private_files import create_file
+from memstore.private_files import create_file, create_folder, sync_file, sync_folder
 
 CHUNK_PASSAGES: Final = 25_000  # colbert-ai's own
 # RAGatouille probes 8 or 16 centroids and fails where there are fewer. colbert-ai trains at least
@@ -53,13 +52,13 @@ def write_colbert_index(
     check_absent(folder)
     partial = None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        create_folder(folder.parent, exist_ok=True)
         partial = Path(
             tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent)
         )
         _write_files(partial, content, chunk_passages, progress, final=folder)
         for path in partial.iterdir():
-            _sync_file(path)
+            sync_file(path)
         sync_folder(partial)
         check_absent(folder)  # a rename would replace an empty folder
         partial.rename(folder)
@@ -299,8 +298,3 @@ def _save(path: Path, value: object) -> None:
         torch.save(value, path)
     except RuntimeError as error:  # how torch reports that writing failed
         raise OSError(f"{path.name}: {error}") from error
-
-
-def _sync_file(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -13,6 +13,7 @@ NAMES = (
     "column_files",
     "export_lines",
     "filters",
+    "foreign",
     "index_folder",
     "jsonl",
     "segment_files",

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from memstore import MemoryStore, Settings
 from memstore.catalog.engine import open_engine, reading
 from memstore.catalog.migrate import migrations_folder
 from memstore.catalog.tables import metadata
+from memstore.errors import BadInput
 from memstore.store import importing, sealing
 from memstore.store.export_files import memory_lines, read_whole
 from memstore.store.index_files import named_folders
@@ -258,15 +260,22 @@ def import_index(store: MemoryStore, folder: Path, say: Say) -> None:
 
 
 def export(store: MemoryStore, folder: Path, say: Say) -> None:
-    if not (folder / "out.jsonl").exists():
-        store.export(folder / "out.jsonl")
+    _copied(store.export, folder / "out.jsonl")
     say(1)
 
 
 def backup(store: MemoryStore, folder: Path, say: Say) -> None:
-    if not (folder / "copy.mem").exists():
-        store.backup(folder / "copy.mem")
+    _copied(store.backup, folder / "copy.mem")
     say(1)
+
+
+def _copied(copy: Callable[[Path], object], target: Path) -> None:
+    """Make a copy, or be told that it is there."""
+    try:
+        copy(target)
+    except BadInput as error:
+        if not (target.exists() and "exists already" in str(error)):
+            raise
 
 
 def repair(store: MemoryStore, folder: Path, say: Say) -> None:
@@ -302,8 +311,7 @@ def migrate(folder: Path, say: Say) -> None:
 
 
 def restore(folder: Path, say: Say) -> None:
-    if not (folder / "copy.mem").exists():
-        MemoryStore.restore(folder / "backup.mem", folder / "copy.mem")
+    _copied(partial(MemoryStore.restore, folder / "backup.mem"), folder / "copy.mem")
     say(1)
 
 
