@@ -178,13 +178,12 @@ def any_event(connection: Connection) -> bool:
 
 def read_setting(connection: Connection, name: str) -> Any:
     """Return a setting's value, None when it was never written."""
-    # without their index, in which a flipped bit would hide one: there are few
-    rows = connection.execute(select(setting).where(unindexed(setting.c.name) == name)).all()
-    if not rows:  # or its name is not what it was
-        rows = connection.execute(select(setting)).all()
-    for row in rows:
+    # all, without their index, in which a flipped bit would hide one: there are few
+    rows = {row.name: row for row in connection.execute(select(setting)).all()}
+    # it may be the one whose name is not as it was written
+    for row in [rows[name]] if name in rows else rows.values():
         check(setting, row)
-    return next((json.loads(row.value) for row in rows if row.name == name), None)
+    return json.loads(rows[name].value) if name in rows else None
 
 
 def erase_setting(connection: Connection, name: str) -> None:
@@ -195,6 +194,10 @@ def erase_setting(connection: Connection, name: str) -> None:
 def write_setting(connection: Connection, name: str, value: Any) -> None:
     """Write a setting; the value must be JSON."""
     written = {"name": name, "value": json.dumps(value, ensure_ascii=False)}
-    this = update(setting).where(unindexed(setting.c.name) == name)
-    if not connection.execute(this.values(**written, **stamps(setting, written))).rowcount:
+    changed = connection.execute(
+        update(setting)
+        .where(unindexed(setting.c.name) == name)
+        .values(value=written["value"], **stamps(setting, written))
+    )
+    if not changed.rowcount:
         connection.execute(insert(setting), written)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from reliability.matrix import TORTURE
 
 from memstore import MemoryStore, MemstoreError
 
@@ -27,6 +28,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with MemoryStore.open(path, encoder="hashed") as store:
         for number, text in enumerate(TEXTS):
             store.add(text, key=f"fact-{number}", source="crm", entities=["Ana", "Braga"])
+        store.compact()
     with contextlib.closing(sqlite3.connect(path / "memstore.db")) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return path
@@ -54,7 +56,8 @@ def test_what_is_written_while_an_index_hides_a_row_is_one_with_it_after_repair(
 ) -> None:
     outcomes: Counter[str] = Counter()
     for at in entries(written, table):
-        for bit in range(7):  # with the eighth it is no UTF-8
+        # with the eighth bit it is no UTF-8
+        for bit in range(7) if TORTURE else (at % 7,):
             path = tmp_path / f"{at}-{bit}.mem"
             shutil.copytree(written, path)
             with (path / "memstore.db").open("r+b") as database:
@@ -74,6 +77,7 @@ def _written_and_repaired(path: Path) -> str:
         with MemoryStore.open(path) as store:  # not with the default encoder
             assert store.stats().encoder == "hashed"
             store.add("Cy lives in Faro.", source="crm", entities=["Ana", "Cy"])
+            store.compact()  # writes settings
         texts.append("Cy lives in Faro.")
     except MemstoreError:
         outcome = "refused"
