@@ -80,7 +80,7 @@ def compare(name: str, operator: str, operand: Any, found: dict[str, Any]) -> bo
     if operator == "eq":
         return value is None if operand is None else equal(value, operand)
     if name in TIME_FIELDS and isinstance(operand, str):
-        operand = datetime.fromisoformat(operand)
+        operand = datetime.fromisoformat(operand.strip())
     if kind(value) != kind(operand) or kind(value) not in ("number", "text", "time"):
         return False
     value, operand = comparable(value), comparable(operand)
@@ -121,7 +121,7 @@ def comparable(value: Any) -> Any:
 
 def equal(value: Any, operand: Any) -> bool:
     if isinstance(value, datetime) and isinstance(operand, str):
-        operand = datetime.fromisoformat(operand)
+        operand = datetime.fromisoformat(operand.strip())
     same_kind = kind(value) == kind(operand) != "other"
     return same_kind and comparable(value) == comparable(operand)
 
