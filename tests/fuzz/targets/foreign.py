@@ -7,7 +7,6 @@ of it (128); the rest is the file.
 from __future__ import annotations
 
 import io
-import json
 import shutil
 from collections.abc import Mapping
 from functools import cache
@@ -15,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from fuzz.scratch import new_folder
+from fuzz.strict_json import strict_value
 from memstore import MemoryStore
 from memstore.errors import BadInput
 from memstore.foreign import FORMATS, entries, recognised
-from memstore.settings import MAX_JSON_DEPTH
 from memstore.store.drafts import draft
 from memstore.times import zone
 
@@ -75,33 +74,17 @@ def _can_be_stored(fields: Mapping[str, Any], root: str | None) -> bool:
     return True
 
 
-def _refuse(name: str) -> None:
-    raise ValueError(name)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) != len(pairs):
-        raise ValueError("a name twice")
-    return dict(pairs)
-
-
-def _depth(value: Any) -> int:
-    inside = value.values() if isinstance(value, dict) else value
-    return 1 + max(map(_depth, inside), default=0) if isinstance(value, (dict, list)) else 0
-
-
 def _has_one_meaning(content: bytes) -> bool:
     """Whether a file, or a line of it, is JSON within the limits that no two programs read
     differently.
     """
     for written in (content, *content.split(b"\n")):
         try:
-            text = written.decode("utf-8-sig")
-            value = json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique)
-            if _depth(value) <= MAX_JSON_DEPTH:
-                return True
+            strict_value(written.decode("utf-8-sig"))
         except (ValueError, RecursionError):
             continue
+        else:
+            return True
     return False
 
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fuzz.scratch import new_folder
+from fuzz.strict_json import strict_value
 from memstore.cli.lines import json_lines
 from memstore.errors import BadInput
-from memstore.settings import MAX_JSON_DEPTH
 from memstore.store.drafts import Draft
 from memstore.store.ingesting import Defaults, read
 from memstore.times import zone
@@ -51,29 +51,13 @@ def check(data: bytes) -> None:
 _NO_JSON = object()
 
 
-def _refuse(name: str) -> None:
-    raise ValueError(name)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) != len(pairs):
-        raise ValueError("a name twice")
-    return dict(pairs)
-
-
-def _depth(value: Any) -> int:
-    inside = value.values() if isinstance(value, dict) else value
-    return 1 + max(map(_depth, inside), default=0) if isinstance(value, (dict, list)) else 0
-
-
 def _values(data: bytes) -> Iterator[tuple[int, Any]]:
     """Yield what each line is that is not blank."""
     for number, line in enumerate(data.split(b"\n"), start=1):
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
             if text:
-                value = json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique)
-                yield number, value if _depth(value) <= MAX_JSON_DEPTH else _NO_JSON
+                yield number, strict_value(text)
         except (ValueError, RecursionError):
             yield number, _NO_JSON
 
