@@ -32,14 +32,15 @@ def broken_passages(connection: Connection, dim: int) -> dict[int, str]:
             *(passage.c[name] for name in ("memory_row", "ordinal", "start", "end", "segment_id")),
             hot_vector,
         )
+        .join(memory, memory.c.row == passage.c.memory_row)  # what has no memory is an orphan
         .outerjoin(hot_vector, hot_vector.c.passage_id == passage.c.id)
-        .order_by(passage.c.memory_row, passage.c.ordinal)
+        .order_by(memory.c.row, passage.c.ordinal)
     ).yield_per(_BATCH)
     groups = itertools.groupby(passages, key=lambda row: row.memory_row)
     row, own = next(groups, _NONE)
     broken: dict[int, str] = {}
     for item in texts:
-        while row < item.row:  # passages of no memory
+        while row < item.row:
             row, own = next(groups, _NONE)
         wrong = _wrong_passages(item, own if row == item.row else (), dim)
         if wrong is not None:
