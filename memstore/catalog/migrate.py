@@ -142,7 +142,8 @@ def _copy(store: Path, version: str) -> Path:
         partial.rename(copy)
         sync_folder(store)
     except (OSError, sqlite3.Error) as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the next migration removes it
+            partial.unlink(missing_ok=True)
         raise StoreUnwritable(
             f"{store} has the older schema {version}, and before it is brought up to date its "
             f"database is copied, which failed: {error}. Nothing was changed. Free as much space "

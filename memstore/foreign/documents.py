@@ -47,9 +47,12 @@ def read_whole(file: BinaryIO) -> bytes:
     """Return the content of a file.
 
     Raises:
-        BadInput: it has more than MAX_FILE_BYTES.
+        BadInput: it cannot be read, or has more than MAX_FILE_BYTES.
     """
-    content = file.read(MAX_FILE_BYTES + 1)
+    try:
+        content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise BadInput(f"the file cannot be read: {error.strerror}.") from error
     if len(content) > MAX_FILE_BYTES:
         raise BadInput(f"the file has more than {MAX_FILE_BYTES:,} bytes. Split it.")
     return content

@@ -37,10 +37,10 @@ Manifest = Mapping[str, Mapping[str, Any]]  # file name → {"size": bytes, "sha
 _FOLDER = re.compile(r"(codec|segment|columns)-[0-9]{6,}")
 _FILE = re.compile(r"[a-z_]+\.(npy|json)")
 _MOST_HEADER = 1024  # characters of an array's header; `ArrayWriter`'s have 118
-# numpy reads it as Python, and lets the errors of that through
+# numpy reads it as Python and lets the errors of that through, and warnings where they are errors
 _NO_HEADER = (
     *(ValueError, TypeError, EOFError, SyntaxError, RecursionError, MemoryError),
-    tokenize.TokenError,
+    *(tokenize.TokenError, Warning),
 )
 _MOST_JSON = 1 << 20  # bytes of a JSON file, which holds four numbers
 

@@ -18,6 +18,7 @@ from memstore.catalog.tables import (
     event,
     memory,
     memory_entity,
+    metadata,
     passage,
     segment,
 )
@@ -27,7 +28,7 @@ from memstore.store.checking_passages import broken_passages, reencode
 from memstore.store.checking_sealed import broken_copy, broken_segments, drop, rows_in
 from memstore.store.columns import name_copy
 from memstore.store.counters import differing, recount
-from memstore.store.index_files import INDEX, remove_unnamed
+from memstore.store.index_files import INDEX, remove_replaced
 from memstore.store.mending_rows import Key, Outcome, Rows, described, mend_rows, wrong_rows
 from memstore.store.opening import OpenStore
 from memstore.types import Finding, VerifyReport
@@ -171,6 +172,7 @@ def _compare(connection: Connection, opened: OpenStore) -> _Wrong:
         return nothing
 
     with any_bytes(connection):
+        file += tried(lambda: _changed_keys(connection), [])
         return _Wrong(
             file,
             rows,
@@ -238,8 +240,7 @@ def _repair(opened: OpenStore, wrong: _Wrong, told: dict[Key, Outcome], now: int
             if wrong.copy is not None:
                 name_copy(connection, None)  # the next sealing makes a new one
             log.append_event(connection, log.STORE, log.SEAL, now=now)
-        with reading(opened.engine, opened.path) as connection:
-            remove_unnamed(connection, index)
+        remove_replaced(opened.engine, opened.path, index)
     if wrong.counts or wrong.orphans:
         with writing(opened.engine, opened.path) as connection:
             links.recount(connection)
@@ -263,11 +264,29 @@ def _sqlite(connection: Connection) -> list[str]:
     return [str(message) for message in found if message != "ok"]
 
 
+def _changed_keys(connection: Connection) -> list[str]:
+    """Return which foreign keys are not as they were created: the schema is damaged."""
+    changed = []
+    for table in metadata.sorted_tables:
+        created = {
+            (key.column.table.name, key.parent.name, key.column.name, key.ondelete or "NO ACTION")
+            for key in table.foreign_keys
+        }
+        found = {
+            (row.table, getattr(row, "from"), row.to, row.on_delete)
+            for row in connection.execute(text(f'PRAGMA foreign_key_list("{table.name}")'))
+        }
+        if found != created:
+            changed.append(f"the schema is damaged: the foreign keys of {table.name} are changed")
+    return changed
+
+
 def _orphans(connection: Connection) -> list[_Orphan]:
     """Return the rows whose parent is gone."""
     return [
         _Orphan(str(row[0]), int(row[1]), str(row[2]))
         for row in connection.execute(text("PRAGMA foreign_key_check"))
+        if row[2] in metadata.tables  # else it is the schema that names another
     ]
 
 

@@ -75,16 +75,23 @@ def opened_twice(source: Source, *, scratch: Path) -> Iterator[tuple[BinaryIO, s
     """
     with contextlib.ExitStack() as stack:
         name = os.fspath(source) if isinstance(source, str | os.PathLike) else _name(source)
-        try:
+        with being_read(name):
             file = stack.enter_context(_opened(source))
             if not _is_regular(file):
                 kept = stack.enter_context(tempfile.TemporaryFile(dir=scratch))
                 shutil.copyfileobj(file, kept)
                 kept.seek(0)
                 file = kept
-        except OSError as error:
-            raise BadInput(f"{name} cannot be read: {error.strerror}.") from error
         yield file, name
+
+
+@contextlib.contextmanager
+def being_read(name: str) -> Iterator[None]:
+    """Raise a BadInput where the system refuses to read a file, its middle included."""
+    try:
+        yield
+    except OSError as error:
+        raise BadInput(f"{name} cannot be read: {error.strerror}.") from error
 
 
 def _name(file: BinaryIO) -> str:
@@ -112,19 +119,13 @@ def read_whole(file: BinaryIO, name: str) -> dict[str, Any]:
     Raises:
         BadInput: it is no export; or it was cut off, damaged or changed since.
     """
-    try:
-        return _whole(file, name)
-    except OSError as error:
-        raise BadInput(f"{name} cannot be read: {error.strerror}.") from error
-
-
-def _whole(file: BinaryIO, name: str) -> dict[str, Any]:
     lines = _lines(file, name)
     _, first = next(lines, (1, b""))
     header = parsed(first, name, 1) if FORMAT.encode() in first else {}
     if header.get("format") != FORMAT:
-        file.seek(0)
-        form = recognised(file)
+        with being_read(name):
+            file.seek(0)
+            form = recognised(file)
         raise BadInput(
             f"{name} is no memstore export: its first line does not say so. "
             + (
@@ -210,12 +211,13 @@ def _lines(file: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
     Only a file as long as its manifest says may have lines of any length: a memory's is as long as
     its history, in which every change of a text keeps both.
     """
-    whole = _is_as_long_as_it_says(file)
-    file.seek(0)
-    for number, line in enumerate(file if whole else bounded_lines(file), start=1):
-        if line is None:
-            raise BadInput(f"{name}:{number}: {too_long()}")
-        yield number, line
+    with being_read(name):
+        whole = _is_as_long_as_it_says(file)
+        file.seek(0)
+        for number, line in enumerate(file if whole else bounded_lines(file), start=1):
+            if line is None:
+                raise BadInput(f"{name}:{number}: {too_long()}")
+            yield number, line
 
 
 def _is_as_long_as_it_says(file: BinaryIO) -> bool:

@@ -164,13 +164,22 @@ def changing_index(
                 f"{folder} cannot be written: {error}. {consequence} Free some space or mend the "
                 "folder, and run it again."
             ) from error
-        try:
-            _tidy(engine, store, folder)
-        except OSError as error:
-            raise StoreUnwritable(
-                f"The index is changed, but what was replaced cannot be removed: {error}. Mend the "
-                "folder, and run memstore compact."
-            ) from error
+        remove_replaced(engine, store, folder)
+
+
+def remove_replaced(engine: Engine, store: Path, folder: Path) -> None:
+    """Remove what nothing in the index names any more. Only for whoever holds it.
+
+    Raises:
+        StoreUnwritable: it cannot be removed.
+    """
+    try:
+        _tidy(engine, store, folder)
+    except OSError as error:
+        raise StoreUnwritable(
+            f"The index is changed, but what was replaced cannot be removed: {error}. Mend the "
+            "folder, and run memstore compact."
+        ) from error
 
 
 def _tidy(engine: Engine, store: Path, folder: Path) -> None:

@@ -2,7 +2,7 @@
 descriptors, threads, the write-ahead log and latencies are sampled. Ends with 1 if something grows
 that should not, or if the store does not hold exactly what it was told.
 
-`scripts/bench soak --memories 100000 --steady 20000 --plot docs/soak.svg` takes an hour or two.
+`scripts/bench soak --memories 100000 --steady 20000 --plot docs/soak.svg` takes an hour or so.
 """
 
 import argparse

@@ -446,6 +446,8 @@ def npy(header: bytes) -> bytes:
         npy(b"{'descr': '<i8', 'fortran_order': False, 'shape': (9" + b"9" * 99 + b",)}"),
         pytest.param(npy(b"(" * 9000), id="deep"),
         npy(b"{[]: 1}"),
+        npy(b"{'descr': '<a8', 'fortran_order': False, 'shape': (0,)}"),  # deprecated
+        npy(b"{'descr': '<i8', 'fortran_order': False, 'shape': (0L,)}"),  # of Python 2
     ],
 )
 def test_what_is_no_array_is_refused(tmp_path, content):

@@ -277,3 +277,30 @@ def test_a_changed_byte_anywhere_is_found_or_harmless_and_repaired_truthfully(
     record_property("flips", FLIPS)
     assert outcomes["found"] > FLIPS / 2
     assert outcomes["repaired"] > outcomes["found"] / 2
+
+
+KEY = b"FOREIGN KEY(codec_id) REFERENCES codec (id)"
+CASCADE = b'REFERENCES memory ("row") ON DELETE CASCADE'
+
+
+@pytest.mark.parametrize(
+    ("written", "damaged"),
+    [
+        (KEY, KEY.replace(b"codec (", b"code\x95 (")),
+        (KEY, KEY.replace(b"codec (", b"coden (")),
+        (KEY, KEY.replace(b"(id)", b"(ie)")),
+        (CASCADE, CASCADE.replace(b"row", b"rox")),
+        (CASCADE, CASCADE.replace(b"memory (", b"memorz (")),
+    ],
+)
+def test_a_foreign_key_that_was_changed_is_found_and_a_backup_asked_for(
+    undamaged: Undamaged, tmp_path: Path, written: bytes, damaged: bytes
+) -> None:
+    path = tmp_path / "agent.mem"
+    shutil.copytree(undamaged.path, path)
+    assert written in undamaged.database
+    (path / "memstore.db").write_bytes(undamaged.database.replace(written, damaged, 1))
+    check_nothing_false(asked(path, [*undamaged.memories]), undamaged, repr(damaged))
+    report = verified(path, repair=False)
+    assert isinstance(report, MemstoreError) or not report.clean
+    assert check_repaired(path, undamaged, repr(damaged)) in ("backup needed", "refused")

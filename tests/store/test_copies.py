@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import stat
@@ -9,6 +11,7 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -279,6 +282,49 @@ def test_what_is_no_export_is_refused(store: MemoryStore, tmp_path: Path, conten
         store.import_(path)
     with pytest.raises(BadInput, match="cannot be read"):
         store.import_(tmp_path / "missing.jsonl")
+
+
+class _Failing(io.FileIO):
+    """A file of which one read fails."""
+
+    left = 0  # reads that succeed before
+
+    def readinto(self, buffer: Any) -> int | None:
+        self.left -= 1
+        if self.left == -1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().readinto(buffer)
+
+
+@pytest.mark.parametrize("form", [None, "mem0"])
+def test_a_file_that_cannot_be_read_to_its_end_is_refused_by_name(
+    store: MemoryStore, other: MemoryStore, tmp_path: Path, form: str | None
+) -> None:
+    _fill(store)
+    path = tmp_path / "in.jsonl"
+    if form is None:
+        store.export(path)
+    else:
+        path.write_text('{"results": [{"id": "m1", "memory": "likes tea", "user_id": "ana"}]}')
+    refused: list[str] = []
+
+    def imported() -> int | None:
+        with _Failing(path) as raw, io.BufferedReader(raw) as file:
+            raw.left = len(refused)
+            try:
+                return other.import_(file, format=form).added
+            except BadInput as error:
+                refused.append(str(error))
+                return None
+
+    with other:
+        while (added := imported()) is None:
+            assert other.stats().memories == 0
+        assert added == other.stats().memories > 0
+    assert len(refused) >= (1 if form else 3)  # an export is read twice
+    for message in refused:
+        assert "in.jsonl" in message
+        assert "cannot be read: Input/output error" in message
 
 
 def test_a_failed_export_leaves_no_file(store: MemoryStore, tmp_path: Path) -> None:

@@ -222,13 +222,13 @@ def test_an_interrupted_repair_never_removes_what_is_still_named(
     _fill(store)
     store.compact()
     _damage(_folder(store, "segment") / "codes.npy")
-    remove = checking.remove_unnamed
+    remove = index_files.remove_unnamed
 
     def interrupted(*arguments: Any) -> None:
         remove(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checking, "remove_unnamed", interrupted)
+    monkeypatch.setattr(index_files, "remove_unnamed", interrupted)
     with pytest.raises(KeyboardInterrupt):
         store.verify(repair=True)
     with MemoryStore.open(store.path) as other:

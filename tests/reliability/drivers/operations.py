@@ -278,9 +278,16 @@ def _copied(copy: Callable[[Path], object], target: Path) -> None:
             raise
 
 
+def mend(path: Path) -> None:
+    with MemoryStore.open(path) as store:
+        report = store.verify(repair=True)
+    assert report.findings
+    assert report.clean
+
+
 def repair(store: MemoryStore, folder: Path, say: Say) -> None:
-    assert store.verify(repair=True).clean
-    say(1)
+    if store.verify(repair=True).clean:  # not while files cannot be read
+        say(1)
 
 
 def read(folder: Path, say: Say) -> None:

@@ -91,7 +91,12 @@ def finish(folder: Path, operation: str, say: Callable[[object], None]) -> None:
     say(operations.describe(folder, tidy=True))
 
 
-CALLS = {"run": run, "make": make, "describe": describe, "finish": finish}
+def mend(folder: Path, say: Callable[[object], None]) -> None:
+    """Mend a copy that was made of what could be read."""
+    operations.mend(folder / "copy.mem")
+
+
+CALLS = {"run": run, "make": make, "describe": describe, "finish": finish, "mend": mend}
 
 
 def warm_up() -> None:
