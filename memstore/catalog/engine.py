@@ -234,6 +234,9 @@ def rewrite(engine: Engine, store: Path, consequence: str = "") -> bool:
         StoreLocked: another process writes.
         StoreUnwritable: there is not up to twice its size in free space.
     """
+    # an idle connection may have a statement under way, which forbids it: that of a cursor that
+    # met damage, for as long as its exception is kept
+    engine.dispose()
     with named_errors(store, consequence), bare(engine) as driver, holding(store):
         driver.execute("VACUUM")
         return not driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
@@ -327,6 +330,17 @@ def named_errors(store: Path, consequence: str = "") -> Iterator[None]:
         raise named from error
 
 
+def refused_by_system(error: BaseException | None) -> bool:
+    """Say whether the system let SQLite not read or write, be the database sound or damaged."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_IOERR,
+    )
+
+
 def _named(error: BaseException | None, store: Path, consequence: str) -> MemstoreError | None:
     # the sqlite3 module sets a code on errors of the library only: this one is its own
     undecodable = "decode to UTF-8" in str(error)
@@ -341,12 +355,7 @@ def _named(error: BaseException | None, store: Path, consequence: str) -> Memsto
         return StoreUnwritable(
             f"{store}: the disk is full. {consequence}Free some space and run it again."
         )
-    if primary in (
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_IOERR,
-    ):
+    if refused_by_system(error):
         return StoreUnwritable(
             f"{store}: {error}. {consequence}Check the folder's permissions and the medium; to "
             "read a store you may not write, open it with read_only=True."

@@ -5,13 +5,21 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from memstore.catalog.engine import DATABASE, bare, open_engine, reading, writing
+from memstore.catalog.engine import (
+    DATABASE,
+    bare,
+    open_engine,
+    reading,
+    refused_by_system,
+    writing,
+)
 from memstore.errors import IndexDamaged, StoreLocked, StoreUnwritable
 from memstore.index import Manifest, check_manifest, folder_of
 from memstore.private_files import (
@@ -28,6 +36,7 @@ from memstore.store.index_files import INDEX, holding_index, named_folders
 from memstore.store.opening import OpenStore
 
 _SHOWN = 5  # findings in a message
+_ERROR_CODE = re.compile(r"error code=(\d+)")
 
 
 def backup(opened: OpenStore, destination: str | os.PathLike[str]) -> Path:
@@ -88,12 +97,21 @@ def _copy_database(opened: OpenStore, target: Path) -> None:
 
 
 def _damaged_pages(database: Path) -> list[str]:
-    """Return what SQLite finds wrong with a database nobody has open, reading all of it."""
+    """Return what SQLite finds wrong with a database nobody has open, reading all of it.
+
+    Raises:
+        sqlite3.Error: the system does not let it.
+    """
     with closing(sqlite3.connect(database)) as connection:
         try:
             rows = connection.execute("PRAGMA quick_check").fetchall()
         except sqlite3.DatabaseError as error:
+            if refused_by_system(error):
+                raise
             return [f"{DATABASE}: {error}"]
+    for (message,) in rows:
+        if (code := _ERROR_CODE.search(message)) and int(code[1]) & 0xFF == sqlite3.SQLITE_IOERR:
+            raise sqlite3.OperationalError(message)  # not of the page: it could not be read
     return [f"{DATABASE}: {row[0]}" for row in rows if row[0] != "ok"]
 
 

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from memstore import MemoryStore
-from memstore.catalog.engine import DATABASE, open_engine, reading, writing
+from memstore.catalog.engine import DATABASE, bare, open_engine, reading, rewrite, writing
 from memstore.catalog.log import append_event
 from memstore.errors import IndexDamaged, StoreLocked, StoreUnwritable
 
@@ -231,6 +231,20 @@ def test_a_missing_folder_is_named_unwritable(tmp_path):
     engine = open_engine(tmp_path / "missing")
     with pytest.raises(StoreUnwritable, match="missing"), reading(engine, tmp_path / "missing"):
         pass
+
+
+def test_a_cursor_that_somebody_keeps_is_in_nobodys_way(engine, folder):
+    with writing(engine, folder) as connection:
+        append_event(connection, "x", "add", now=1)
+        append_event(connection, "y", "add", now=2)
+    with bare(engine) as driver:
+        kept = driver.execute("SELECT memory_id FROM event")
+        assert kept.fetchone() == ("x",)
+    rewrite(engine, folder)
+    with writing(engine, folder) as connection:
+        append_event(connection, "z", "add", now=3)
+    with reading(engine, folder) as connection:
+        assert connection.scalar(text("SELECT count(*) FROM event")) == 3
 
 
 def test_an_error_of_the_statement_itself_keeps_its_name(engine, folder):
