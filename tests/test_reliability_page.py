@@ -41,7 +41,6 @@ def test_the_page_is_what_the_script_writes_but_for_the_figures(script: ModuleTy
     assert without_figures(written) == without_figures(script.page(script.Counter()))
 
 
-@pytest.mark.xfail(reason="scripts/reliability was not run as a whole yet", strict=True)
 def test_the_page_reports_at_least_a_thousand_kills_and_no_crash(script: ModuleType) -> None:
     written = script.PAGE.read_text(encoding="utf-8")
     kills = re.search(r"([\d,]+) kills", written)

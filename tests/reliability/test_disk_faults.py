@@ -97,12 +97,12 @@ def test_what_could_not_be_synced_is_not_acknowledged(
     chance = random.Random(f"sync {operation}")
     # SQLite syncs the log once more and the database when it empties its log, which may fail: it
     # still has the log; and does not look at what a sync of the folder returned after it made the
-    # log. And on the copy of the columns nothing depends.
+    # log.
     syncs = _syncs(ready.steps)
     places = [
         number
-        for number, (name, again) in enumerate(syncs, 1)
-        if name not in SQLITES_OWN and "/columns-" not in name and not (again and "-wal" in name)
+        for number, (name, needed) in enumerate(syncs, 1)
+        if name not in SQLITES_OWN and needed
     ]
     for place in chance.sample(places, min(PLACES, len(places))):
         folder = ready.copy()
@@ -113,14 +113,20 @@ def test_what_could_not_be_synced_is_not_acknowledged(
 
 
 def _syncs(steps: list[str]) -> list[tuple[str, bool]]:
-    """Return what is synced, in order, and whether it was before and not written to since."""
+    """Return what is synced, in order, and whether anything depends on it: not on the log that was
+    synced and not written to since, and not on the copy of the columns, its name included.
+    """
     synced: set[str] = set()
     found = []
+    columns = False
     for step in steps:
         kind, _, name = step.partition(" ")
+        log = name.endswith("-wal/")
         if kind == "sync":
-            found.append((name, name in synced))
+            columns = columns or "/columns-" in name
+            found.append((name, not columns and not (log and name in synced)))
             synced.add(name)
+            columns = columns and not log
         elif kind == "write":
             synced.discard(name)
     return found
