@@ -105,6 +105,11 @@ def open_engine(
     register(engine)
     _uses[engine] = EngineUse()
 
+    @event.listens_for(engine, "checkin")
+    def checkin(connection: ForkAwareConnection | None, _record: object) -> None:
+        if connection is not None:
+            connection.end_statements()
+
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
@@ -234,9 +239,6 @@ def rewrite(engine: Engine, store: Path, consequence: str = "") -> bool:
         StoreLocked: another process writes.
         StoreUnwritable: there is not up to twice its size in free space.
     """
-    # an idle connection may have a statement under way, which forbids it: that of a cursor that
-    # met damage, for as long as its exception is kept
-    engine.dispose()
     with named_errors(store, consequence), bare(engine) as driver, holding(store):
         driver.execute("VACUUM")
         return not driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]

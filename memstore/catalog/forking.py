@@ -44,6 +44,7 @@ class ForkAwareConnection(sqlite3.Connection):
         super().__init__(database, **options)
         self.process = os.getpid()
         self.file: tuple[int, int] | None = None
+        self._cursors: WeakSet[sqlite3.Cursor] = WeakSet()
         _connections.add(self)
 
     def remember(self, file: str) -> None:
@@ -53,7 +54,21 @@ class ForkAwareConnection(sqlite3.Connection):
     def cursor(self, *arguments: Any, **options: Any) -> Any:
         if self.process != os.getpid():
             raise inherited(self.process)
-        return super().cursor(*arguments, **options)
+        made = super().cursor(*arguments, **options)
+        self._cursors.add(made)
+        return made
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        made: sqlite3.Cursor = self.cursor()  # sqlite3's own would not ask for it here
+        return made.execute(*arguments)
+
+    def end_statements(self) -> None:
+        """Close what is still being read. An exception that somebody keeps, as a notebook does,
+        keeps its cursors; theirs would be the state that later transactions read.
+        """
+        if self.process == os.getpid():
+            for cursor in [*self._cursors]:
+                cursor.close()
 
     def commit(self) -> None:
         if self.process == os.getpid():

@@ -233,18 +233,40 @@ def test_a_missing_folder_is_named_unwritable(tmp_path):
         pass
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_whoever_keeps_an_error_sees_what_others_write_since(engine, folder, error):
+    with writing(engine, folder) as connection:
+        add_namespace(connection, "a")
+        add_namespace(connection, "b")
+
+    def interrupted():
+        with reading(engine, folder) as connection:
+            rows = connection.execute(text("SELECT path FROM namespace"))  # kept with the frame
+            for _ in rows:
+                raise error
+
+    with pytest.raises(error) as kept:
+        interrupted()
+    other = open_engine(folder)
+    with writing(other, folder) as connection:
+        add_namespace(connection, "c")
+    other.dispose()
+    assert names(engine, folder) == {"a", "b", "c"}
+    with writing(engine, folder) as connection:
+        add_namespace(connection, "d")
+    assert rewrite(engine, folder)
+    assert kept.tb is not None
+
+
 def test_a_cursor_that_somebody_keeps_is_in_nobodys_way(engine, folder):
     with writing(engine, folder) as connection:
-        append_event(connection, "x", "add", now=1)
-        append_event(connection, "y", "add", now=2)
+        add_namespace(connection, "a")
+        add_namespace(connection, "b")
     with bare(engine) as driver:
-        kept = driver.execute("SELECT memory_id FROM event")
-        assert kept.fetchone() == ("x",)
-    rewrite(engine, folder)
-    with writing(engine, folder) as connection:
-        append_event(connection, "z", "add", now=3)
-    with reading(engine, folder) as connection:
-        assert connection.scalar(text("SELECT count(*) FROM event")) == 3
+        kept = driver.execute("SELECT path FROM namespace")
+        assert kept.fetchone() == ("a",)
+    assert rewrite(engine, folder)
+    assert names(engine, folder) == {"a", "b"}
 
 
 def test_an_error_of_the_statement_itself_keeps_its_name(engine, folder):
