@@ -38,7 +38,9 @@ _of_this_thread = threading.local()
 
 
 class ForkAwareConnection(sqlite3.Connection):
-    """A connection that does nothing in a process which has only inherited it."""
+    """A connection that does nothing in a process which has only inherited it, and that knows its
+    cursors, to end what is still being read from it.
+    """
 
     def __init__(self, database: str, **options: Any) -> None:
         super().__init__(database, **options)
@@ -59,7 +61,7 @@ class ForkAwareConnection(sqlite3.Connection):
         return made
 
     def execute(self, *arguments: Any) -> sqlite3.Cursor:
-        made: sqlite3.Cursor = self.cursor()  # sqlite3's own would not ask for it here
+        made: sqlite3.Cursor = self.cursor()  # sqlite3's own `execute` would make one unknown here
         return made.execute(*arguments)
 
     def end_statements(self) -> None:

@@ -75,7 +75,7 @@ def opened_twice(source: Source, *, scratch: Path) -> Iterator[tuple[BinaryIO, s
     """
     with contextlib.ExitStack() as stack:
         name = os.fspath(source) if isinstance(source, str | os.PathLike) else _name(source)
-        with being_read(name):
+        with _being_read(name):
             file = stack.enter_context(_opened(source))
             if not _is_regular(file):
                 kept = stack.enter_context(tempfile.TemporaryFile(dir=scratch))
@@ -86,7 +86,7 @@ def opened_twice(source: Source, *, scratch: Path) -> Iterator[tuple[BinaryIO, s
 
 
 @contextlib.contextmanager
-def being_read(name: str) -> Iterator[None]:
+def _being_read(name: str) -> Iterator[None]:
     """Raise a BadInput where the system refuses to read a file, its middle included."""
     try:
         yield
@@ -123,7 +123,7 @@ def read_whole(file: BinaryIO, name: str) -> dict[str, Any]:
     _, first = next(lines, (1, b""))
     header = parsed(first, name, 1) if FORMAT.encode() in first else {}
     if header.get("format") != FORMAT:
-        with being_read(name):
+        with _being_read(name):
             file.seek(0)
             form = recognised(file)
         raise BadInput(
@@ -211,7 +211,7 @@ def _lines(file: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
     Only a file as long as its manifest says may have lines of any length: a memory's is as long as
     its history, in which every change of a text keeps both.
     """
-    with being_read(name):
+    with _being_read(name):
         whole = _is_as_long_as_it_says(file)
         file.seek(0)
         for number, line in enumerate(file if whole else bounded_lines(file), start=1):

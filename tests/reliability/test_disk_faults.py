@@ -83,6 +83,8 @@ def _check_fault(ready: Any, fault: str) -> int:
         if (ready.operation, kinds) == ("import", READ):
             told.discard("BadInput")  # what should be imported cannot be read
         assert told <= {"StoreUnwritable", "IndexDamaged"}
+        if not (told or kinds & READ):  # a repair that could not read everything says so itself
+            assert any(type(item) is int for item in answer["said"]), f"{fault} at {place}"
         if (ready.operation, told) == ("backup", {"IndexDamaged"}):
             ready.children.call("mend", folder)  # the copy was made of what can be read
         ready.check(folder, answer, f"{fault} at {place} of {places}: {_errors(answer)}")
