@@ -1,4 +1,8 @@
-"""Creating and upgrading the schema. Opening a current store never imports Alembic."""
+"""Creating and upgrading the schema. Only an upgrade imports Alembic.
+
+A new store gets the declared tables at once, as Alembic advises: running every migration since the
+first took ten times as long.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,20 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Column, Connection, MetaData, String, Table, text
 
 from memstore.catalog.engine import DATABASE, open_engine, writing
-from memstore.catalog.tables import SCHEMA_VERSION
+from memstore.catalog.tables import SCHEMA_VERSION, metadata
 from memstore.errors import IndexDamaged, MemstoreError, SchemaTooNew, StoreUnwritable
 from memstore.private_files import create_file, sync_file, sync_folder
 
 _COPY = f"{DATABASE}.schema-"
+
+_alembic_version = Table(  # as Alembic makes it
+    "alembic_version",
+    MetaData(naming_convention={"pk": "%(table_name)s_pkc"}),
+    Column("version_num", String(32), primary_key=True),
+)
 
 
 def stored_version(connection: Connection) -> str | None:
@@ -32,18 +42,13 @@ def stored_version(connection: Connection) -> str | None:
 
 
 def bring_up_to_date(store: Path, *, lock_timeout: float) -> None:
-    """Run the migrations that the store has not seen, all in one transaction.
+    """Create the tables of a new store, or run the migrations that an older one has not seen, all
+    in one transaction.
 
     Raises:
         SchemaTooNew: the store was written by a newer memstore.
         StoreLocked: another process is writing.
     """
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config()
-    # a % in a path would be read as an interpolation
-    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
     with migrating(store, lock_timeout=lock_timeout) as connection:
         version = stored_version(connection)
         if version is not None and version > SCHEMA_VERSION:
@@ -53,9 +58,27 @@ def bring_up_to_date(store: Path, *, lock_timeout: float) -> None:
                 f"{store / DATABASE} has tables but no schema version: it is no memstore database, "
                 "or a damaged one. Nothing was changed. Give another path, or restore a backup."
             )
-        if version != SCHEMA_VERSION:  # else another process was faster
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+        if version is None:
+            _create(connection)
+        elif version != SCHEMA_VERSION:  # else another process was faster
+            _upgrade(connection)
+
+
+def _create(connection: Connection) -> None:
+    metadata.create_all(connection, checkfirst=False)
+    _alembic_version.create(connection, checkfirst=False)
+    connection.execute(_alembic_version.insert().values(version_num=SCHEMA_VERSION))
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    # a % in a path would be read as an interpolation
+    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
 @contextlib.contextmanager

@@ -1,11 +1,13 @@
 """The tables of `memstore.db`. Times are int64 UTC microseconds; JSON is text.
 
 `row` is a memory's private position, `id` its public name. What is only a cache of the event log
-or of other rows says so. `migrations/` creates these tables; a test compares the two. A checksum
-covers what neither other rows nor files nor a unique index confirm.
+or of other rows says so. A new store is made of these tables; `migrations/` makes the same of an
+older one, to the order of the columns, and tests compare the two. A checksum covers what neither
+other rows nor files nor a unique index confirm.
 """
 
 from sqlalchemy import (
+    DDL,
     Boolean,
     Column,
     Float,
@@ -18,6 +20,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
+from sqlalchemy.event import listen
 
 from memstore.catalog.checksums import checksum_of
 
@@ -87,8 +90,6 @@ memory = Table(
     Column("forgotten_at", Integer),
     Column("superseded_by", Text),
     Column("half_life_s", Float),
-    # trust: what its writer gave it, 0 to 1; NULL: the reliability of its source
-    Column("prior", Float),
     # trust and use: caches of the event log
     Column("alpha", Float, nullable=False),
     Column("beta", Float, nullable=False),
@@ -98,6 +99,8 @@ memory = Table(
     Column("importance", Float, nullable=False, server_default="0.0"),
     # whether the writer named the entities, be it none: then a new text is not extracted from
     Column("entities_given", Boolean, nullable=False, server_default="0"),
+    # trust: what its writer gave it, 0 to 1; NULL: the reliability of its source
+    Column("prior", Float),
     checksum_of(
         *("id", "namespace_id", "key", "session", "title", "text", "content_hash", "metadata"),
         *("kind", "source_id", "recorded_at", "occurred_at", "t_ref", "t_end", "t_precision"),
@@ -210,7 +213,7 @@ entity_count = Table(  # live memories per namespace: a cache of memory_entity
     Index(None, "entity_id"),
 )
 
-event = Table(  # append-only: triggers refuse UPDATE
+event = Table(  # append-only: a trigger refuses UPDATE
     "event",
     metadata,
     Column("id", Integer, primary_key=True),
@@ -226,6 +229,14 @@ event = Table(  # append-only: triggers refuse UPDATE
         *("memory_id", "verb", "source_id", "session", "at", "recorded_at", "payload", "idem_key")
     ),
     sqlite_autoincrement=True,
+)
+listen(
+    event,
+    "after_create",
+    DDL(  # type: ignore[no-untyped-call]  # SQLAlchemy declares no types for it
+        "CREATE TRIGGER event_is_append_only BEFORE UPDATE ON event "
+        "BEGIN SELECT RAISE(ABORT, 'the event log is append-only'); END"
+    ),
 )
 
 calibration = Table(  # how a scorer's scores become log-odds in this store

@@ -463,12 +463,37 @@ def test_the_alembic_command_rolls_a_broken_migration_back_too(filled, later, tm
     assert (rows(filled), schema(filled)) == (before, schema_before)
 
 
-def test_the_alembic_command_makes_the_schema_that_opening_makes(folder, tmp_path):
-    other = tmp_path / "other.mem"
+@pytest.fixture
+def migrated(tmp_path):
+    """A catalog that went through every migration, as a store of the first version has."""
+    other = tmp_path / "migrated.mem"
     other.mkdir()
     run = alembic("-x", f"store={other}", "upgrade", "head")
     assert run.returncode == 0, run.stderr
-    assert schema(other) == schema(folder)
+    return other
+
+
+def test_migrations_make_the_very_schema_that_a_new_store_has(folder, migrated):
+    def definitions(place):
+        # constraints may be declared in any order, and an added column has no line of its own
+        return {
+            (kind, name): sorted(piece.strip(" ,\t") for piece in re.split(r",?\s*\n|,\s+", sql))
+            for kind, name, sql in schema(place)
+            if sql is not None
+        }
+
+    def columns(place):
+        with closing(sqlite3.connect(place / DATABASE)) as connection:
+            tables = [name for kind, name, _ in schema(place) if kind == "table"]
+            return {
+                name: connection.execute(f'PRAGMA table_info("{name}")').fetchall()
+                for name in tables
+            }
+
+    assert definitions(migrated) == definitions(folder)
+    assert columns(migrated) == columns(folder)
+    assert "AUTOINCREMENT" in str(definitions(folder)["table", "memory"])
+    assert ("trigger", "event_is_append_only") in definitions(folder)
 
 
 def test_the_alembic_command_asks_which_store():
@@ -488,31 +513,14 @@ def test_migrations_wait_for_the_write_lock_no_longer_than_asked(folder):
     engine.dispose()
 
 
-def test_migrations_produce_exactly_the_declared_tables(engine, folder):
-    with reading(engine, folder) as connection:
+def test_migrations_produce_exactly_the_declared_tables(migrated):
+    engine = open_engine(migrated)
+    with reading(engine, migrated) as connection:
         context = MigrationContext.configure(
             connection, opts={"compare_type": True, "compare_server_default": True}
         )
         assert compare_metadata(context, metadata) == []
-
-
-def test_migrations_write_the_very_sql_of_the_declared_tables(folder, tmp_path):
-    def definitions(place):
-        # constraints may be declared in any order, and an added column has no line of its own
-        return {
-            name: sorted(piece.strip(" ,\t") for piece in re.split(r",?\s*\n|,\s+", sql))
-            for kind, name, sql in schema(place)
-            if kind != "trigger" and sql is not None and name != "alembic_version"
-        }
-
-    declared = tmp_path / "declared"
-    declared.mkdir()
-    engine = open_engine(declared)
-    with writing(engine, declared) as connection:
-        metadata.create_all(connection)
     engine.dispose()
-    assert definitions(folder) == definitions(declared)
-    assert "AUTOINCREMENT" in str(definitions(folder)["memory"])
 
 
 def test_every_constraint_and_index_has_a_name(folder):
@@ -536,15 +544,19 @@ def test_migrations_are_numbered_one_after_the_other_up_to_the_schema_version():
     assert files[-1][:4] == SCHEMA_VERSION
 
 
-def test_opening_a_current_store_does_not_import_alembic(store):
+@pytest.mark.parametrize("existing", [False, True])
+def test_only_an_upgrade_imports_alembic(tmp_path, existing):
+    path = tmp_path / "agent.mem"
+    if existing:
+        MemoryStore.open(path, encoder="hashed").close()
     code = """
 import sys
 from memstore import MemoryStore
-with MemoryStore.open(sys.argv[1], create=False) as store:
+with MemoryStore.open(sys.argv[1], encoder="hashed") as store:
     store.stats()
 print("alembic" in sys.modules, "sqlalchemy" in sys.modules)
 """
-    line = [sys.executable, "-c", code, str(store.path)]
+    line = [sys.executable, "-c", code, str(path)]
     run = subprocess.run(line, cwd=PROJECT, capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["False", "True"]
 
