@@ -36,6 +36,8 @@ _HOLDER = "writer.json"
 SENSELESS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, DatabaseError)
 _uses: WeakKeyDictionary[Engine, EngineUse] = WeakKeyDictionary()
 _NOTE_BYTES = 4096
+_FIRST_WAIT = 0.1  # seconds for readers of the log
+_PAUSE = 0.15  # seconds: whoever waits for the write lock asks for it every 0.1
 _NOT_STORED = "This transaction was not stored; what was committed before it is. "
 
 
@@ -241,7 +243,31 @@ def rewrite(engine: Engine, store: Path, consequence: str = "") -> bool:
     """
     with named_errors(store, consequence), bare(engine) as driver, holding(store):
         driver.execute("VACUUM")
-        return not driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        return _empty_log(driver)
+
+
+def _empty_log(driver: sqlite3.Connection) -> bool:
+    """Empty the write-ahead log and return whether its readers ended in time.
+
+    SQLite waits for them while it holds the write lock, and one that merges segments cannot end
+    before it has had that lock: so in between, each time after twice as long, it is free.
+    """
+    (usual,) = driver.execute("PRAGMA busy_timeout").fetchone()
+    limit = time.monotonic() + usual / 1000
+    wait = _FIRST_WAIT
+    try:
+        while True:
+            left = limit - time.monotonic()
+            driver.execute(f"PRAGMA busy_timeout = {round(max(0.0, min(wait, left)) * 1000)}")
+            (busy, _, _) = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not busy:
+                return True
+            if left <= wait:
+                return False
+            time.sleep(_PAUSE)
+            wait *= 2
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {usual}")
 
 
 def free_share(connection: Connection) -> float:

@@ -8,6 +8,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -267,6 +269,31 @@ def test_a_cursor_that_somebody_keeps_is_in_nobodys_way(engine, folder):
         assert kept.fetchone() == ("a",)
     assert rewrite(engine, folder)
     assert names(engine, folder) == {"a", "b"}
+
+
+def test_a_reader_that_must_write_before_it_ends_and_a_rewrite_do_not_wait_for_each_other(folder):
+    def changes():
+        with closing(sqlite3.connect(folder / DATABASE)) as driver:
+            return driver.execute("PRAGMA schema_version").fetchone()
+
+    rewriting, merging = open_engine(folder, lock_timeout=10.0), open_engine(folder)
+    with writing(merging, folder) as connection:
+        add_namespace(connection, "a")
+    done = []
+    thread = threading.Thread(target=lambda: done.append(rewrite(rewriting, folder)))
+    before = changes()
+    with reading(merging, folder) as connection:
+        assert connection.scalar(text("SELECT count(*) FROM namespace")) == 1
+        thread.start()
+        while changes() == before:  # written anew, it waits for the reader of the log
+            time.sleep(0.01)
+        with writing(merging, folder) as other:  # as a merge names what it wrote
+            add_namespace(other, "b")
+    thread.join()
+    assert done == [True]
+    assert names(rewriting, folder) == {"a", "b"}
+    rewriting.dispose()
+    merging.dispose()
 
 
 def test_an_error_of_the_statement_itself_keeps_its_name(engine, folder):
