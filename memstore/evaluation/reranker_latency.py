@@ -257,11 +257,10 @@ def _texts(queries: int, random: np.random.Generator) -> tuple[list[str], list[s
     from memstore.encoders.bert_weights import TOKENIZER_NAME, find_model_folder
 
     tokenizer = Tokenizer.from_file(str(find_model_folder() / TOKENIZER_NAME))
-    words = sorted(
-        word
-        for word in tokenizer.get_vocab()
-        if word.isascii() and word.isalpha() and len(word) > 2
+    vocabulary = sorted(tokenizer.get_vocab())
+    words = np.array(
+        [word for word in vocabulary if word.isascii() and word.isalpha() and len(word) > 2]
     )
     documents = [" ".join(random.choice(words, TOKENS)) for _ in range(STORE)]
-    said = [word for document in documents[:DOCUMENTS] for word in document.split()]
+    said = np.array([word for text in documents[:DOCUMENTS] for word in text.split()])
     return [" ".join(random.choice(said, QUERY_TOKENS)) for _ in range(queries)], documents

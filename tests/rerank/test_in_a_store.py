@@ -6,8 +6,7 @@ import json
 import random
 import runpy
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -74,18 +73,28 @@ def test_the_store_may_be_opened_with_it(filled: MemoryStore, fitted: Path) -> N
     assert [hit.memory.id for hit in result.hits] == [hit.memory.id for hit in named.hits]
 
 
-def run(store: MemoryStore, folder: Path, *arguments: str) -> str:
-    command = [sys.executable, "-m", "memstore", "--store", str(store.path), *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return done.stdout
+Memstore = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def test_the_command_line_says_the_same(filled: MemoryStore, fitted: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def run(filled: MemoryStore, run_memstore: Memstore, tmp_path: Path) -> Callable[..., str]:
+    """Run `memstore` on the store, and return what it wrote."""
+
+    def run(*arguments: str) -> str:
+        done = run_memstore(tmp_path, "--store", str(filled.path), *arguments)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        return done.stdout
+
+    return run
+
+
+def test_the_command_line_says_the_same(
+    filled: MemoryStore, fitted: Path, run: Callable[..., str]
+) -> None:
     question = PAIRS[2][0]
     options = ("--rerank", str(fitted), "--profile", "semantic", "--json")
-    answer = json.loads(run(filled, tmp_path, "query", question, *options))
+    answer = json.loads(run("query", question, *options))
     result = filled.query(question, rerank=str(fitted), profile="semantic")
     assert [hit["memory"]["id"] for hit in answer["hits"]] == [hit.memory.id for hit in result.hits]
     scores = [hit.score for hit in result.hits]
@@ -93,7 +102,7 @@ def test_the_command_line_says_the_same(filled: MemoryStore, fitted: Path, tmp_p
 
 
 def test_an_evaluation_shows_what_it_is_worth(
-    filled: MemoryStore, fitted: Path, tmp_path: Path
+    fitted: Path, tmp_path: Path, run: Callable[..., str]
 ) -> None:
     lines = [
         {"text": question, "relevant": [f"answer-{number}"]}
@@ -102,7 +111,7 @@ def test_an_evaluation_shows_what_it_is_worth(
     (tmp_path / "questions.jsonl").write_text("\n".join(map(json.dumps, lines)))
     names = f"none,colbert,{fitted}"
     options = ("--rerank", names, "--profile", "semantic", "--json")
-    summary = json.loads(run(filled, tmp_path, "eval", "questions.jsonl", *options))
+    summary = json.loads(run("eval", "questions.jsonl", *options))
     none, colbert, fitted_arm = summary["arms"]
     assert none["metrics"] == colbert["metrics"]
     assert 0.5 < fitted_arm["metrics"]["ndcg@10"] < 1.0  # .23 by chance

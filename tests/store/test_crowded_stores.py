@@ -75,7 +75,7 @@ def test_what_tokens_weigh_in_a_namespace_does_not_depend_on_others(tmp_path: Pa
         ]
 
     with MemoryStore.open(tmp_path / "store", encoder=_Contrasting()) as store:
-        store.add_many(notes("other", 9000, range(0, 9000, 9)))
+        store.add_many(notes("other", 4000, range(0, 4000, 9)))
         store.add_many(notes("mine", retrieval.SMALL + 200, range(777, 778)))
         store.compact()
         crowded = store.query("topic7 word3 needle", namespace="mine", explain=True).hits[0]
