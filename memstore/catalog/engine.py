@@ -10,6 +10,7 @@ import contextlib
 import functools
 import json
 import os
+import shutil
 import sqlite3
 import sys
 import time
@@ -240,10 +241,38 @@ def rewrite(engine: Engine, store: Path, consequence: str = "") -> bool:
     Raises:
         StoreLocked: another process writes.
         StoreUnwritable: there is not up to twice its size in free space.
+        IndexDamaged: SQLite cannot read it.
     """
-    with named_errors(store, consequence), bare(engine) as driver, holding(store):
-        driver.execute("VACUUM")
+    with (
+        named_errors(store, consequence),
+        _using(engine),
+        engine.connect() as connection,
+        holding(store),
+    ):
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        try:
+            driver.execute("VACUUM")
+        except sqlite3.OperationalError as error:
+            found = first_damage(connection) if _has_space(error, store) else None
+            if found is None:
+                raise
+            raise IndexDamaged(
+                f"{store / DATABASE} is damaged: {found}. It cannot be written anew. Restore a "
+                "backup; without one, SQLite's own `.recover` may still save rows."
+            ) from error
         return _empty_log(driver)
+
+
+def _has_space(error: sqlite3.OperationalError, store: Path) -> bool:
+    """Say whether a VACUUM called the disk full and it is not: SQLite does so too when a damaged
+    page names another that no database is large enough to have.
+    """
+    if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+        return False
+    with contextlib.suppress(OSError):
+        return shutil.disk_usage(store).free > 2 * (store / DATABASE).stat().st_size
+    return False
 
 
 def _empty_log(driver: sqlite3.Connection) -> bool:

@@ -296,6 +296,31 @@ def test_a_reader_that_must_write_before_it_ends_and_a_rewrite_do_not_wait_for_e
     merging.dispose()
 
 
+def test_a_page_that_names_one_beyond_all_databases_is_damage_and_no_full_disk(folder):
+    engine = open_engine(folder)
+    with writing(engine, folder) as connection:
+        append_event(connection, "a", "add", now=1, payload={"long": "x" * 10_000})
+        root = connection.scalar(text("SELECT rootpage FROM sqlite_master WHERE name = 'event'"))
+        (size,) = connection.execute(text("PRAGMA page_size")).one()
+    engine.dispose()
+    file = folder / DATABASE
+    database = bytearray(file.read_bytes())
+    end = slice(root * size - 4, root * size)  # of the row: on which page it goes on
+    assert root < int.from_bytes(database[end], "big") <= len(database) // size
+    database[end] = b"\xff" * 4
+    file.write_bytes(database)
+
+    with (
+        closing(sqlite3.connect(file)) as driver,
+        pytest.raises(sqlite3.OperationalError, match="disk is full"),
+    ):
+        driver.execute("VACUUM")
+    engine = open_engine(folder)
+    with pytest.raises(IndexDamaged, match="Restore a backup"):
+        rewrite(engine, folder)
+    engine.dispose()
+
+
 def test_an_error_of_the_statement_itself_keeps_its_name(engine, folder):
     with pytest.raises(Exception, match="no such table"), reading(engine, folder) as connection:
         connection.execute(text("SELECT * FROM nowhere"))
