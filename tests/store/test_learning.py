@@ -237,12 +237,12 @@ def test_wrong_options_are_refused(taught, wrong, message):
         store.learn(**wrong)
 
 
-@pytest.mark.parametrize("version", [7, True, "1", 1.0])
-def test_an_unknown_version_is_refused_with_those_there_are(taught, version):
+def test_an_unknown_version_is_refused_with_those_there_are(taught):
     with MemoryStore.open(taught) as store:
         store.learn()
-        with pytest.raises(BadInput, match=r"Known: 1|give a number"):
-            store.use_weights(version)
+        for version in (7, True, "1", 1.0):
+            with pytest.raises(BadInput, match=r"Known: 1|give a number"):
+                store.use_weights(version)
         with pytest.raises(BadInput, match="Known: none"):
             store.use_weights(1, profile="trusted")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable
@@ -1054,19 +1055,27 @@ class Contrasting(HashedEncoder):
         return [replace(item, contrast=True) for item in super().encode_queries(texts)]
 
 
+@pytest.fixture(scope="module")
+def four_hundred(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sealed store of 400 passages."""
+    path = tmp_path_factory.mktemp("sampled") / "agent.mem"
+    with MemoryStore.open(path, encoder=Contrasting()) as store:
+        _fill(store, last=400)
+        store.compact()
+    return path
+
+
 @pytest.fixture
-def sampled(store_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A sealed store of 400 passages that is too large to be scored wholly."""
+def sampled(four_hundred: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The same store, when it is too large to be scored wholly."""
+    path = shutil.copytree(four_hundred, tmp_path / "agent.mem")
     for module in (snapshot, retrieval):
         monkeypatch.setattr(module, "SMALL", 100)
     monkeypatch.setattr(snapshot, "_SAMPLE", 40)
 
     @contextmanager
     def opened(**settings: Any) -> Any:
-        with MemoryStore.open(store_path, encoder=Contrasting(), settings=settings) as store:
-            if not store.stats().memories:
-                _fill(store, last=400)
-                store.compact()
+        with MemoryStore.open(path, encoder=Contrasting(), settings=settings) as store:
             yield store
 
     return opened

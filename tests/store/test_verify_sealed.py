@@ -74,10 +74,12 @@ def _check_whole(store: MemoryStore) -> None:
     found = _found(store)
     assert found.keys() == {f"k{n}" for n in kept}
     assert found["k7"] > 0.6
-    for n in kept:
-        assert store.get_by_key(f"k{n}").text == f"word{n} word{n + 1} of Ana"
-        [hit] = store.query(f"word{n} word{n + 1}", limit=1, now=NOW).hits
+    answers = store.query_many([f"word{n} word{n + 1}" for n in kept], limit=1, now=NOW)
+    for n, answer in zip(kept, answers, strict=True):
+        [hit] = answer.hits
         assert hit.memory.key == f"k{n}"
+        assert hit.memory.text == f"word{n} word{n + 1} of Ana"
+        assert hit.memory == store.get_by_key(f"k{n}")
     assert store.verify().findings == ()
     store.compact()
     assert _found(store).keys() == found.keys()
