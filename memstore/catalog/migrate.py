@@ -47,12 +47,11 @@ def bring_up_to_date(store: Path, *, lock_timeout: float) -> None:
 
     Raises:
         SchemaTooNew: the store was written by a newer memstore.
+        IndexDamaged: the number of its schema is none, or a migration failed.
         StoreLocked: another process is writing.
     """
     with migrating(store, lock_timeout=lock_timeout) as connection:
         version = stored_version(connection)
-        if version is not None and version > SCHEMA_VERSION:
-            raise too_new(store, version)
         if version is None and connection.scalar(text("SELECT 1 FROM sqlite_master LIMIT 1")):
             raise IndexDamaged(
                 f"{store / DATABASE} has tables but no schema version: it is no memstore database, "
@@ -90,7 +89,9 @@ def migrating(store: Path, *, lock_timeout: float) -> Iterator[Connection]:
     database lies beside it; it stays if that fails.
 
     Raises:
-        IndexDamaged: a migration failed, or would lose something; nothing was changed.
+        SchemaTooNew: the store was written by a newer memstore.
+        IndexDamaged: the number of its schema is none, or a migration failed, or would lose
+            something; nothing was changed.
         StoreUnwritable: there is no space for the copy or the migration; nothing was changed.
     """
     engine = open_engine(store, lock_timeout=lock_timeout, foreign_keys=False)
@@ -98,8 +99,10 @@ def migrating(store: Path, *, lock_timeout: float) -> Iterator[Connection]:
     try:
         with writing(engine, store) as connection:
             version = stored_version(connection)
-            if version is not None and version < SCHEMA_VERSION:
-                copy = _copy(store, version)
+            if version is not None:
+                check_version(store, version)
+                if version < SCHEMA_VERSION:
+                    copy = _copy(store, version)
             promises = _promises(connection)
             numbers = _numbers_given_out(connection)
             yield connection
@@ -116,7 +119,8 @@ def migrating(store: Path, *, lock_timeout: float) -> Iterator[Connection]:
             raise
         raise IndexDamaged(
             f"{store} could not be brought from schema {version} to {SCHEMA_VERSION}: {error}. "
-            f"Nothing was changed; please report it. {_kept(copy)}"
+            "Nothing was changed. If the database is damaged, restore a backup; else please report "
+            f"it. {_kept(copy)}"
         ) from error
     finally:
         engine.dispose()
@@ -220,22 +224,27 @@ def _restore_numbers(connection: Connection, numbers: dict[str, int]) -> None:
             connection.execute(text("INSERT INTO sqlite_sequence VALUES (:name, :seq)"), values)
 
 
-def too_new(store: Path, version: str) -> SchemaTooNew | IndexDamaged:
-    """Return the error for a store of a later schema, or whose number no schema has.
+def check_version(store: Path, version: str) -> None:
+    """Refuse a store of a later schema, or whose number no schema has.
 
     No checksum covers the number, and a later schema may have the very tables of the present one:
     that a bit of it was flipped cannot be excluded.
+
+    Raises:
+        SchemaTooNew: the store was written by a newer memstore.
+        IndexDamaged: the number is none.
     """
-    if not re.fullmatch("[0-9]{4}", version):
-        return IndexDamaged(
-            f"{store / DATABASE} is damaged: it gives {version!r} as its schema, which is a number "
-            "of four digits. Restore a backup."
+    if not re.fullmatch("[0-9]{4}", version) or version == "0000":
+        raise IndexDamaged(
+            f"{store / DATABASE} is damaged: it gives {version!r} as its schema, and schemas have "
+            "the numbers 0001 to 9999. Restore a backup."
         )
-    return SchemaTooNew(
-        f"{store} has schema {version}; this memstore knows schemas up to {SCHEMA_VERSION}. "
-        "Update it:\n    pip install --upgrade memstore\n"
-        f"If no later memstore has ever opened it, {DATABASE} is damaged: restore a backup."
-    )
+    if version > SCHEMA_VERSION:
+        raise SchemaTooNew(
+            f"{store} has schema {version}; this memstore knows schemas up to {SCHEMA_VERSION}. "
+            "Update it:\n    pip install --upgrade memstore\n"
+            f"If no later memstore has ever opened it, {DATABASE} is damaged: restore a backup."
+        )
 
 
 def migrations_folder() -> Path:

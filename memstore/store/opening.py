@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine
 from memstore.catalog import log
 from memstore.catalog.engine import DATABASE, open_engine, reading, writing
 from memstore.catalog.forking import no_fork
-from memstore.catalog.migrate import bring_up_to_date, remove_copies, stored_version, too_new
+from memstore.catalog.migrate import bring_up_to_date, check_version, remove_copies, stored_version
 from memstore.catalog.tables import SCHEMA_VERSION
 from memstore.encoders import Encoder, EncoderIdentity, open_encoder
 from memstore.entities import EntityExtractor, open_extractor
@@ -282,8 +282,8 @@ def _identity(
     """Return whose vectors the store holds, after bringing its schema up to date."""
     with reading(engine, store) as connection:
         version = stored_version(connection)
-        if version is not None and version > SCHEMA_VERSION:
-            raise too_new(store, version)  # before a table is read that it may not have any more
+        if version is not None:
+            check_version(store, version)  # before a table is read that it may not have any more
     if version is None and read_only:
         raise _unfinished(store)
     if version != SCHEMA_VERSION:

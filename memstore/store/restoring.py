@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from memstore.catalog.engine import DATABASE
-from memstore.catalog.migrate import bring_up_to_date, too_new
+from memstore.catalog.migrate import bring_up_to_date, check_version
 from memstore.catalog.tables import SCHEMA_VERSION
 from memstore.errors import BadInput, IndexDamaged, StoreNotFound, StoreUnwritable
 from memstore.private_files import copy_file, file_hash, sync_file
@@ -71,9 +71,7 @@ def _check_is_backup(backup: Path) -> None:
             "that memstore backup has made."
         )
     _check_at_rest(backup)
-    version = _schema(backup)
-    if version > SCHEMA_VERSION:
-        raise too_new(backup, version)
+    check_version(backup, _schema(backup))
 
 
 def _check_at_rest(backup: Path) -> None:

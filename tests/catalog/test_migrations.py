@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -587,11 +588,9 @@ FLIPPED = [(int.from_bytes(SCHEMA_VERSION.encode()) ^ (1 << bit)).to_bytes(4) fo
 
 
 @pytest.mark.parametrize("read_only", [False, True])
-def test_a_schema_version_with_a_flipped_bit_is_not_only_taken_for_a_newer_one(made, read_only):
+def test_a_schema_version_with_a_flipped_bit_asks_for_a_backup(made, read_only):
     whole = (made / DATABASE).read_bytes()
-    newer = [number for number in FLIPPED if number > SCHEMA_VERSION.encode()]
-    assert len(newer) > 16
-    for number in newer:
+    for number in FLIPPED:
         (made / DATABASE).write_bytes(whole)
         with closing(sqlite3.connect(made / DATABASE)) as connection, connection:
             connection.execute(
@@ -599,7 +598,32 @@ def test_a_schema_version_with_a_flipped_bit_is_not_only_taken_for_a_newer_one(m
             )
         with pytest.raises((SchemaTooNew, IndexDamaged), match=r"damaged(.|\n)*backup") as error:
             MemoryStore.open(made, read_only=read_only)
-        assert number.isdigit() == isinstance(error.value, SchemaTooNew)
+        newer = number.isdigit() and number > SCHEMA_VERSION.encode()
+        assert newer == isinstance(error.value, SchemaTooNew)
+        assert copies(made) == []
+
+
+@pytest.mark.parametrize("number", ["0003", "0001"])
+def test_an_older_schema_than_the_tables_have_is_left_as_it_is(made, number):
+    with closing(sqlite3.connect(made / DATABASE)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", [number])
+    before = schema(made)
+    with pytest.raises(IndexDamaged, match="restore a backup"):
+        MemoryStore.open(made)
+    assert schema(made) == before
+
+
+def test_a_schema_version_is_no_way_out_of_the_store(made):
+    outside = made.parent / "outside"
+    outside.write_text("kept")
+    number = "0/../../outside"
+    (made / "memstore.db.schema-0").mkdir()
+    with closing(sqlite3.connect(made / DATABASE)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", [number])
+    for call in (MemoryStore.open, partial(bring_up_to_date, lock_timeout=5.0)):
+        with pytest.raises(IndexDamaged, match="0001 to 9999"):
+            call(made)
+    assert outside.read_text() == "kept"
 
 
 def test_a_schema_version_that_became_bytes_is_read_all_the_same(made):
