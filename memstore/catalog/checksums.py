@@ -113,11 +113,11 @@ def check(table: Table, row: Sequence[Any]) -> None:
         raise damaged(place_of(table, row))
 
 
-def damaged(place: str) -> IndexDamaged:
-    """Return the error for a row whose checksum is wrong."""
+def damaged(place: str, how: str = "its values do not match their checksum") -> IndexDamaged:
+    """Return the error for a row that is not as it was written."""
     return IndexDamaged(
-        f"{place} is not as it was written: its values do not match their checksum. A medium that "
-        "flips bits does that, or another program that wrote to the file. Mend what can be:\n"
+        f"{place} is not as it was written: {how}. A medium that flips bits does that, or another "
+        "program that wrote to the file. Mend what can be:\n"
         "    memstore verify --repair"
     )
 

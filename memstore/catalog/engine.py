@@ -10,7 +10,6 @@ import contextlib
 import functools
 import json
 import os
-import shutil
 import sqlite3
 import sys
 import time
@@ -236,65 +235,57 @@ def rewrite(engine: Engine, store: Path, consequence: str = "") -> bool:
         consequence: a sentence on what it means if that fails, and a space.
 
     Returns:
-        Whether that was all: a reader keeps old pages in the log.
+        Whether that was all: a reader, or another who empties the log, may keep old pages there.
 
     Raises:
         StoreLocked: another process writes.
         StoreUnwritable: there is not up to twice its size in free space.
         IndexDamaged: SQLite cannot read it.
     """
-    with (
-        named_errors(store, consequence),
-        _using(engine),
-        engine.connect() as connection,
-        holding(store),
-    ):
+    with named_errors(store, consequence), _using(engine), engine.connect() as connection:
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
         try:
-            driver.execute("VACUUM")
+            with holding(store):
+                driver.execute("VACUUM")
         except sqlite3.OperationalError as error:
-            found = first_damage(connection) if _has_space(error, store) else None
+            # also where a damaged page names another that no database is large enough to have
+            full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
+            found = first_damage(connection) if full else None
             if found is None:
                 raise
             raise IndexDamaged(
-                f"{store / DATABASE} is damaged: {found}. It cannot be written anew. Restore a "
-                "backup; without one, SQLite's own `.recover` may still save rows."
+                f"{store / DATABASE} is damaged: {found}. It cannot be written anew. {consequence}"
+                "Restore a backup; without one, SQLite's own `.recover` may still save rows."
             ) from error
-        return _empty_log(driver)
+        return _empty_log(driver, store)
 
 
-def _has_space(error: sqlite3.OperationalError, store: Path) -> bool:
-    """Say whether a VACUUM called the disk full and it is not: SQLite does so too when a damaged
-    page names another that no database is large enough to have.
-    """
-    if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
-        return False
-    with contextlib.suppress(OSError):
-        return shutil.disk_usage(store).free > 2 * (store / DATABASE).stat().st_size
-    return False
-
-
-def _empty_log(driver: sqlite3.Connection) -> bool:
+def _empty_log(driver: sqlite3.Connection, store: Path) -> bool:
     """Empty the write-ahead log and return whether its readers ended in time.
 
     SQLite waits for them while it holds the write lock, and one that merges segments cannot end
-    before it has had that lock: so in between, each time after twice as long, it is free.
+    before it has had that lock: so in between, each time after twice as long, it is free. While
+    another empties the log, SQLite does not wait at all.
     """
     (usual,) = driver.execute("PRAGMA busy_timeout").fetchone()
     limit = time.monotonic() + usual / 1000
     wait = _FIRST_WAIT
     try:
         while True:
-            left = limit - time.monotonic()
-            driver.execute(f"PRAGMA busy_timeout = {round(max(0.0, min(wait, left)) * 1000)}")
-            (busy, _, _) = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            began = time.monotonic()
+            allowed = max(0.0, min(wait, limit - began))
+            driver.execute(f"PRAGMA busy_timeout = {round(allowed * 1000)}")
+            with holding(store):
+                (busy, _, _) = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             if not busy:
                 return True
-            if left <= wait:
+            ended = time.monotonic()
+            if ended >= limit:
                 return False
+            if ended - began > allowed / 2:
+                wait *= 2
             time.sleep(_PAUSE)
-            wait *= 2
     finally:
         driver.execute(f"PRAGMA busy_timeout = {usual}")
 

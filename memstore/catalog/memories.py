@@ -21,7 +21,7 @@ from sqlalchemy import (
     select,
 )
 
-from memstore.catalog.checksums import check, crc, damaged, update_row
+from memstore.catalog.checksums import check, crc, damaged, place_of, update_row
 from memstore.catalog.log import checked_source
 from memstore.catalog.sql import among, inserted, unindexed
 from memstore.catalog.tables import event, memory, memory_entity, namespace, source
@@ -314,9 +314,17 @@ _links = (
     .correlate(memory)
     .scalar_subquery()
 )
+_other = memory.alias()
+_row_of_id = (
+    select(_other.c.row)
+    .where(_other.c.id == memory.c.id)
+    .correlate(memory)
+    .scalar_subquery()
+    .label("row_of_id")
+)
+checked = select(memory, _row_of_id)  # what `check_row` needs
 _memories = (
-    select(
-        memory,
+    checked.add_columns(
         *(namespace.c.path, namespace.c.checksum.label("path_checksum")),
         source.c.name.label("source_name"),
         *(source.c.m0, source.c.r, source.c.checksum.label("source_checksum")),
@@ -327,9 +335,23 @@ _memories = (
 )
 
 
+def check_row(row: Row[Any]) -> None:
+    """Refuse a row, selected by `checked`, that is not as it was written, or lies in another place:
+    no checksum covers its number, by which others name it, but the index of ids has it too.
+
+    Raises:
+        IndexDamaged: it is.
+    """
+    check(memory, row)
+    if row.row_of_id != row.row:
+        raise damaged(
+            place_of(memory, row), f"it lies in row {row.row}, and by its id in {row.row_of_id}"
+        )
+
+
 def _memory(row: Row[Any]) -> Memory:
     """Return a memory, once it is sure that all of it is as it was written."""
-    check(memory, row)
+    check_row(row)
     if row.path_checksum != crc([row.path]):
         raise damaged(f"namespace {row.path!r} of memory {row.id}")
     checked_source(row)

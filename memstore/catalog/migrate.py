@@ -47,7 +47,8 @@ def bring_up_to_date(store: Path, *, lock_timeout: float) -> None:
 
     Raises:
         SchemaTooNew: the store was written by a newer memstore.
-        IndexDamaged: the number of its schema is none, or a migration failed.
+        IndexDamaged: it has tables and no number of a schema, or one that no schema can have, or
+            a migration failed.
         StoreLocked: another process is writing.
     """
     with migrating(store, lock_timeout=lock_timeout) as connection:
@@ -90,7 +91,7 @@ def migrating(store: Path, *, lock_timeout: float) -> Iterator[Connection]:
 
     Raises:
         SchemaTooNew: the store was written by a newer memstore.
-        IndexDamaged: the number of its schema is none, or a migration failed, or would lose
+        IndexDamaged: no schema can have its number, or a migration failed, or would lose
             something; nothing was changed.
         StoreUnwritable: there is no space for the copy or the migration; nothing was changed.
     """
@@ -224,20 +225,20 @@ def _restore_numbers(connection: Connection, numbers: dict[str, int]) -> None:
             connection.execute(text("INSERT INTO sqlite_sequence VALUES (:name, :seq)"), values)
 
 
-def check_version(store: Path, version: str) -> None:
-    """Refuse a store of a later schema, or whose number no schema has.
+def check_version(store: Path, version: str, advice: str = "Restore a backup.") -> None:
+    """Refuse a store of a later schema, or whose number no schema can have.
 
     No checksum covers the number, and a later schema may have the very tables of the present one:
     that a bit of it was flipped cannot be excluded.
 
     Raises:
         SchemaTooNew: the store was written by a newer memstore.
-        IndexDamaged: the number is none.
+        IndexDamaged: no schema can have it.
     """
     if not re.fullmatch("[0-9]{4}", version) or version == "0000":
         raise IndexDamaged(
             f"{store / DATABASE} is damaged: it gives {version!r} as its schema, and schemas have "
-            "the numbers 0001 to 9999. Restore a backup."
+            f"the numbers 0001 to 9999. {advice}"
         )
     if version > SCHEMA_VERSION:
         raise SchemaTooNew(

@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from memstore.catalog import links, log, memories
-from memstore.catalog.checksums import check
 from memstore.catalog.engine import reading
 from memstore.catalog.tables import memory, source
 from memstore.errors import StoreUnwritable
@@ -56,14 +55,14 @@ def _exported(connection: Connection) -> Iterator[dict[str, Any]]:
     names: dict[int, str] = {
         row.id: row.name for row in connection.execute(select(source.c.id, source.c.name))
     }
-    page = select(memory).where(memories.live).order_by(memory.c.row).limit(_PAGE)
+    page = memories.checked.where(memories.live).order_by(memory.c.row).limit(_PAGE)
     last = -1
     while rows := connection.execute(page.where(memory.c.row > last)).all():
         last = rows[-1].row
         mentions = links.links_of(connection, [row.row for row in rows])
         histories = log.histories(connection, [row.id for row in rows])
         for row in rows:
-            check(memory, row)
+            memories.check_row(row)
             times = {
                 name: None
                 if (value := getattr(row, name)) is None

@@ -283,6 +283,11 @@ def _rewrite(opened: OpenStore) -> None:
             "without their old pages, which takes up to twice its size in free space. See to that "
             f"and run the same purge again. The cause: {error}"
         ) from error
+    except IndexDamaged as error:
+        raise IndexDamaged(
+            f"The memories are gone from every result, but their old pages are not: {error}\n"
+            "An earlier backup holds them too: purge them again once it is restored."
+        ) from error
     if not complete:
         raise _still_read(opened)
 
@@ -290,5 +295,6 @@ def _rewrite(opened: OpenStore) -> None:
 def _still_read(opened: OpenStore) -> StoreLocked:
     return StoreLocked(
         f"The memories are gone from {opened.path} for good, but another process still reads it, "
-        "so old pages stay in the write-ahead log. Close it there and run the same purge again."
+        "or purges too, so old pages stay in the write-ahead log. When it has ended or is closed "
+        "there, run the same purge again."
     )

@@ -71,7 +71,7 @@ def _check_is_backup(backup: Path) -> None:
             "that memstore backup has made."
         )
     _check_at_rest(backup)
-    check_version(backup, _schema(backup))
+    check_version(backup, _schema(backup), "Restore another backup.")
 
 
 def _check_at_rest(backup: Path) -> None:
@@ -90,7 +90,9 @@ def _schema(backup: Path) -> str:
     path = quote(os.fsencode(os.path.abspath(backup / DATABASE)))
     try:
         with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as connection:
-            (version,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            (version,) = connection.execute(
+                "SELECT CAST(version_num AS TEXT) FROM alembic_version"
+            ).fetchone()
     except (sqlite3.Error, TypeError) as error:
         raise IndexDamaged(
             f"{backup / DATABASE}: {error}. It is damaged, or no memstore database. Restore "
@@ -101,8 +103,15 @@ def _schema(backup: Path) -> str:
 
 def _verified(backup: Path, partial: Path, now: int) -> VerifyReport:
     """Copy what the copied database needs, and look at all of it."""
-    if _schema(partial) < SCHEMA_VERSION:
-        bring_up_to_date(partial, lock_timeout=Settings().lock_timeout)
+    version = _schema(partial)
+    if version < SCHEMA_VERSION:
+        try:
+            bring_up_to_date(partial, lock_timeout=Settings().lock_timeout)
+        except IndexDamaged as error:
+            raise IndexDamaged(
+                f"{backup} could not be brought from schema {version} to {SCHEMA_VERSION}: "
+                f"{error.__cause__ or error}. Nothing was restored. Restore another backup."
+            ) from error
     damage = copy_index(backup, partial)
     opened = open_store(
         partial,

@@ -23,7 +23,7 @@ AddMemory = Callable[..., int]
 
 @pytest.fixture(scope="session")
 def empty_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The migrations run once; every test gets a copy."""
+    """Made once; every test gets a copy."""
     folder = tmp_path_factory.mktemp("catalog") / "empty.mem"
     folder.mkdir()
     bring_up_to_date(folder, lock_timeout=5.0)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -271,29 +272,54 @@ def test_a_cursor_that_somebody_keeps_is_in_nobodys_way(engine, folder):
     assert names(engine, folder) == {"a", "b"}
 
 
-def test_a_reader_that_must_write_before_it_ends_and_a_rewrite_do_not_wait_for_each_other(folder):
+@pytest.fixture
+def rewrites(folder):
+    """Start a rewrite in a thread of its own; in the end each has said that it was complete."""
+    engines, running = [], []
+    with ThreadPoolExecutor() as pool:
+
+        def start():
+            engines.append(open_engine(folder, lock_timeout=60.0))
+            running.append(pool.submit(rewrite, engines[-1], folder))
+            return running[-1]
+
+        yield start
+        assert [future.result() for future in running] == [True] * len(running)
+    for engine in engines:
+        engine.dispose()
+
+
+def test_a_reader_that_must_write_before_it_ends_and_a_rewrite_do_not_wait_for_each_other(
+    engine, folder, rewrites
+):
     def changes():
         with closing(sqlite3.connect(folder / DATABASE)) as driver:
             return driver.execute("PRAGMA schema_version").fetchone()
 
-    rewriting, merging = open_engine(folder, lock_timeout=10.0), open_engine(folder)
-    with writing(merging, folder) as connection:
+    with writing(engine, folder) as connection:
         add_namespace(connection, "a")
-    done = []
-    thread = threading.Thread(target=lambda: done.append(rewrite(rewriting, folder)))
     before = changes()
-    with reading(merging, folder) as connection:
+    with reading(engine, folder) as connection:
         assert connection.scalar(text("SELECT count(*) FROM namespace")) == 1
-        thread.start()
+        started = rewrites()
         while changes() == before:  # written anew, it waits for the reader of the log
+            assert not started.done()
             time.sleep(0.01)
-        with writing(merging, folder) as other:  # as a merge names what it wrote
+        with writing(engine, folder, wait=30.0) as other:  # as a merge names what it wrote
             add_namespace(other, "b")
-    thread.join()
-    assert done == [True]
-    assert names(rewriting, folder) == {"a", "b"}
-    rewriting.dispose()
-    merging.dispose()
+        assert not started.done()
+    started.result()
+    assert names(engine, folder) == {"a", "b"}
+
+
+def test_two_rewrites_wait_for_one_reader_as_long_as_one_does(engine, folder, rewrites):
+    with writing(engine, folder) as connection:
+        add_namespace(connection, "a")
+    with reading(engine, folder) as connection:
+        assert connection.scalar(text("SELECT count(*) FROM namespace")) == 1
+        both = rewrites(), rewrites()
+        time.sleep(3.0)  # many times as long as one waits at first
+        assert not any(started.done() for started in both)
 
 
 def test_a_page_that_names_one_beyond_all_databases_is_damage_and_no_full_disk(folder):

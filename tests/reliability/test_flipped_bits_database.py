@@ -304,3 +304,36 @@ def test_a_foreign_key_that_was_changed_is_found_and_a_backup_asked_for(
     report = verified(path, repair=False)
     assert isinstance(report, MemstoreError) or not report.clean
     assert check_repaired(path, undamaged, repr(damaged)) in ("backup needed", "refused")
+
+
+def test_a_memory_under_the_row_number_of_another_shows_nothing_of_that_one(
+    undamaged: Undamaged, tmp_path: Path
+) -> None:
+    path = tmp_path / "agent.mem"
+    places = [*row_numbers(undamaged.database, "a red kite over the harbour")]
+    assert len(places) > 15
+    for at in places[::3]:
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(undamaged.path, path)
+        changed = bytearray(undamaged.database)
+        changed[at] ^= 2
+        (path / "memstore.db").write_bytes(changed)
+        place = f"row {changed[at] ^ 2} -> {changed[at]}"
+        check_nothing_false(asked(path, [*undamaged.memories]), undamaged, place)
+        report = verified(path, repair=False)
+        assert isinstance(report, MemstoreError) or not report.clean, place
+        check_repaired(path, undamaged, place)
+
+
+def row_numbers(database: bytes, text: str) -> Iterator[int]:
+    """Yield where the numbers of rows with a text lie: sqlite.org/fileformat2.html, section 1.6."""
+    size = int.from_bytes(database[16:18], "big")
+    for page in range(size, len(database), size):
+        if database[page] != 0x0D:  # a leaf of a table
+            continue
+        for number in range(int.from_bytes(database[page + 3 : page + 5], "big")):
+            pointer = page + 8 + 2 * number
+            cell = page + int.from_bytes(database[pointer : pointer + 2], "big")
+            at = next(at for at in range(cell, cell + 9) if database[at] < 0x80) + 1
+            if text.encode() in database[at : at + 600] and database[at] < 0x80:
+                yield at

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from memstore import BadInput, MemoryNotFound, MemoryStore, Settings, StoreLocked
+from memstore import BadInput, IndexDamaged, MemoryNotFound, MemoryStore, Settings, StoreLocked
 
 SECRETS = {
     "text": "zebraquartz told the whole story",
@@ -200,3 +200,22 @@ def test_an_empty_filter_forgets_nothing_and_says_how_to_forget_all(store):
     with pytest.raises(BadInput, match="empty filter"):
         store.forget(where={})
     assert len(store.forget(where={"recorded_at": {"exists": True}}).ids) == 1
+
+
+def test_a_purge_that_meets_a_damaged_page_says_what_is_left(store_path: Path) -> None:
+    with MemoryStore.open(store_path) as store:
+        store.add("big", metadata={"long": "x" * 9000})
+        gone = store.add("Ana lives in Porto.").id
+    file = store_path / "memstore.db"
+    with closing(sqlite3.connect(file)) as connection:
+        find = "SELECT rootpage FROM sqlite_master WHERE name = 'memory'"
+        (root,) = connection.execute(find).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    database = bytearray(file.read_bytes())
+    database[root * size - 4 : root * size] = b"\xff" * 4  # on which page the first row goes on
+    file.write_bytes(database)
+    with MemoryStore.open(store_path) as store:
+        with pytest.raises(IndexDamaged, match=r"gone from every result(.|\n)*backup(.|\n)*purge"):
+            store.forget(gone, purge=True)
+        with pytest.raises(MemoryNotFound):
+            store.get(gone)

@@ -16,7 +16,7 @@ LINES = 95_000 if os.environ.get("MEMSTORE_TORTURE") == "1" else 19_000
 
 
 def test_a_book_is_passages_and_every_part_is_found(tmp_path: Path) -> None:
-    # a million tokens would be sealed on closing, which takes minutes
+    # else it would be sealed on closing, and a million tokens take minutes
     settings = Settings(hot_tokens=10_000_000)
     with MemoryStore.open(tmp_path / "agent.mem", encoder="hashed", settings=settings) as store:
         _check_a_long_document(store)
