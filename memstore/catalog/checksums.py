@@ -113,6 +113,17 @@ def check(table: Table, row: Sequence[Any]) -> None:
         raise damaged(place_of(table, row))
 
 
+def check_number(place: str, number: int | None, by_name: int | None) -> None:
+    """Refuse a row that lies under another number than the index of its unique column has for it
+    (`sql.number_by`).
+
+    Raises:
+        IndexDamaged: it does.
+    """
+    if number != by_name:
+        raise damaged(place, f"its number is {number}, and {by_name} in the index of its table")
+
+
 def damaged(place: str, how: str = "its values do not match their checksum") -> IndexDamaged:
     """Return the error for a row that is not as it was written."""
     return IndexDamaged(

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, literal, or_, select, update
 
 from memstore.catalog import log
-from memstore.catalog.checksums import check, stamps, update_row
-from memstore.catalog.sql import among
+from memstore.catalog.checksums import check, check_number, stamps, update_row
+from memstore.catalog.sql import among, number_by
 from memstore.catalog.tables import event, memory, source
 from memstore.times import to_microseconds
 
@@ -224,9 +224,9 @@ def reliability_history(connection: Connection, name: str) -> list[tuple[int, Re
 
 def named_sources(connection: Connection) -> list[tuple[str, Reliability, int]]:
     """Return name, reliability and number of live memories of every source, by name."""
-    count = func.count(memory.c.row)
+    count = func.count(memory.c.row).label("memories")
     rows = connection.execute(
-        select(source, count)
+        select(source, count, number_by(source.c.name))
         .outerjoin(memory, (memory.c.source_id == source.c.id) & memory.c.forgotten_at.is_(None))
         .group_by(source.c.id)
         .order_by(source.c.name)
@@ -234,7 +234,8 @@ def named_sources(connection: Connection) -> list[tuple[str, Reliability, int]]:
     found = rows.all()
     for row in found:
         check(source, row)
-    return [(row.name, Reliability(row.m0, row.r), int(row[-1])) for row in found]
+        check_number(f"source {row.name!r}", row.id, row.source_number)
+    return [(row.name, Reliability(row.m0, row.r), int(row.memories)) for row in found]
 
 
 def earlier_values(

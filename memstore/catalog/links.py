@@ -19,8 +19,16 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from memstore.catalog.aliases import aliased_names, aliased_places, aliases_of
-from memstore.catalog.checksums import check, crc, damaged, intact, stamps, update_row
-from memstore.catalog.sql import among, inserted, unindexed
+from memstore.catalog.checksums import (
+    check,
+    check_number,
+    crc,
+    damaged,
+    intact,
+    stamps,
+    update_row,
+)
+from memstore.catalog.sql import among, inserted, number_by, unindexed
 from memstore.catalog.tables import entity, entity_count, memory, memory_entity
 from memstore.types import Entity
 
@@ -43,11 +51,13 @@ SHOWN = (
     entity.c.canon,
     entity.c.label,
     entity.c.checksum.label("named"),
+    entity.c.id.label("number"),
+    number_by(entity.c.canon),
     entity_count.c.namespace_id,
     entity_count.c.entity_id,
     entity_count.c.checksum.label("spelled"),
 )
-_named = SHOWN[:3]
+_named = SHOWN[:5]
 # of several namespaces that are looked at together, any spelling will do
 _spelling = func.min(entity_count.c.display)
 _change_count = upsert(entity_count)
@@ -363,6 +373,7 @@ def _check_named(row: Any) -> None:
     """Refuse a row with the columns `_named` whose entity is not as it was written."""
     if row.named != crc([row.canon, row.label]):
         raise damaged(f"entity {row.canon!r}")
+    check_number(f"entity {row.canon!r}", row.number, row.entity_number)
 
 
 def given_names(

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from memstore.catalog.checksums import check, crc, damaged, stamps
-from memstore.catalog.sql import among, inserted, unindexed
+from memstore.catalog.checksums import check, check_number, crc, damaged, stamps
+from memstore.catalog.sql import among, inserted, number_by, unindexed
 from memstore.catalog.tables import event, memory, setting, source
 from memstore.times import from_microseconds, to_microseconds
 from memstore.types import Event
@@ -24,6 +24,14 @@ ALIAS, CALIBRATE, LEARN = "alias", "calibrate", "learn"
 # verbs that change nothing of what readers keep in memory: neither who may be found nor vectors
 SILENT = frozenset(
     {SEAL, SOURCE, REINFORCE, CONFIRM, CONTRADICT, IMPORTANCE, ALIAS, CALIBRATE, LEARN}
+)
+
+
+# what `checked_source` needs
+JOINED_SOURCE = (
+    source.c.name.label("source_name"),
+    *(source.c.m0, source.c.r, source.c.checksum.label("source_checksum")),
+    number_by(source.c.name),
 )
 
 
@@ -100,8 +108,7 @@ def histories(connection: Connection, memory_ids: Iterable[str]) -> dict[str, li
     rows = connection.execute(
         select(
             event,
-            source.c.name.label("source_name"),
-            *(source.c.m0, source.c.r, source.c.checksum.label("source_checksum")),
+            *JOINED_SOURCE,
         )
         .outerjoin(source, source.c.id == event.c.source_id)
         .where(among(event.c.memory_id, memory_ids))
@@ -131,9 +138,11 @@ def checked_source(row: Row[Any]) -> Row[Any]:
     Raises:
         IndexDamaged: the source is not as it was written, or not there.
     """
-    written = crc([row.source_name, row.m0, row.r])
-    if row.source_id is not None and row.source_checksum != written:
-        raise damaged(f"source {row.source_name!r} (number {row.source_id})")
+    if row.source_id is not None:
+        place = f"source {row.source_name!r} (number {row.source_id})"
+        if row.source_checksum != crc([row.source_name, row.m0, row.r]):
+            raise damaged(place)
+        check_number(place, row.source_id, row.source_number)
     return row
 
 

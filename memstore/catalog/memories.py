@@ -21,9 +21,9 @@ from sqlalchemy import (
     select,
 )
 
-from memstore.catalog.checksums import check, crc, damaged, place_of, update_row
-from memstore.catalog.log import checked_source
-from memstore.catalog.sql import among, inserted, unindexed
+from memstore.catalog.checksums import check, check_number, crc, damaged, update_row
+from memstore.catalog.log import JOINED_SOURCE, checked_source
+from memstore.catalog.sql import among, inserted, number_by, unindexed
 from memstore.catalog.tables import event, memory, memory_entity, namespace, source
 from memstore.times import from_microseconds
 from memstore.types import Memory
@@ -106,7 +106,7 @@ def _id_of(connection: Connection, column: Column[str], name: str) -> int | None
 
 def namespaces_under(connection: Connection, path: str) -> dict[int, str]:
     """Return id → path of a namespace and of all below it; of all there are for `*`."""
-    statement = select(namespace)
+    statement = select(namespace, number_by(namespace.c.path))
     if path != "*":
         # not LIKE, which takes "Team/" for "team/"; "0" is the character behind "/"
         below = and_(namespace.c.path > f"{path}/", namespace.c.path < f"{path}0")
@@ -114,6 +114,7 @@ def namespaces_under(connection: Connection, path: str) -> dict[int, str]:
     rows = connection.execute(statement).all()
     for row in rows:
         check(namespace, row)
+        check_number(f"namespace {row.path!r}", row.id, row.namespace_number)
     return {row.id: row.path for row in rows}
 
 
@@ -314,20 +315,12 @@ _links = (
     .correlate(memory)
     .scalar_subquery()
 )
-_other = memory.alias()
-_row_of_id = (
-    select(_other.c.row)
-    .where(_other.c.id == memory.c.id)
-    .correlate(memory)
-    .scalar_subquery()
-    .label("row_of_id")
-)
-checked = select(memory, _row_of_id)  # what `check_row` needs
+checked = select(memory, number_by(memory.c.id))  # what `check_row` needs
 _memories = (
     checked.add_columns(
         *(namespace.c.path, namespace.c.checksum.label("path_checksum")),
-        source.c.name.label("source_name"),
-        *(source.c.m0, source.c.r, source.c.checksum.label("source_checksum")),
+        number_by(namespace.c.path),
+        *JOINED_SOURCE,
         _links.label("links"),
     )
     .join(namespace, namespace.c.id == memory.c.namespace_id)
@@ -336,17 +329,13 @@ _memories = (
 
 
 def check_row(row: Row[Any]) -> None:
-    """Refuse a row, selected by `checked`, that is not as it was written, or lies in another place:
-    no checksum covers its number, by which others name it, but the index of ids has it too.
+    """Refuse a row, selected by `checked`, that is not as it was written.
 
     Raises:
-        IndexDamaged: it is.
+        IndexDamaged: it is not, or lies under another number.
     """
     check(memory, row)
-    if row.row_of_id != row.row:
-        raise damaged(
-            place_of(memory, row), f"it lies in row {row.row}, and by its id in {row.row_of_id}"
-        )
+    check_number(f"memory {row.id}", row.row, row.memory_number)
 
 
 def _memory(row: Row[Any]) -> Memory:
@@ -354,6 +343,7 @@ def _memory(row: Row[Any]) -> Memory:
     check_row(row)
     if row.path_checksum != crc([row.path]):
         raise damaged(f"namespace {row.path!r} of memory {row.id}")
+    check_number(f"namespace {row.path!r}", row.namespace_id, row.namespace_number)
     checked_source(row)
     links = json.loads(row.links)
     for entity_id, role, display, checksum in links:

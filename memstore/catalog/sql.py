@@ -1,5 +1,5 @@
 """What every module here needs of SQL: `IN` over any number of values, columns without their index,
-row numbers, bare rows.
+row numbers, and what an index has for them, bare rows.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, CursorResult, Select, func, select
+from sqlalchemy import Column, ColumnElement, Connection, CursorResult, Label, Select, func, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import UnaryExpression
@@ -38,6 +38,17 @@ def unindexed(column: ColumnElement[str]) -> ColumnElement[str]:
     The statement must ask for a column that is in no index too, or SQLite reads the index for rows.
     """
     return UnaryExpression(column, operator=custom_op("+"), type_=column.type)
+
+
+def number_by(column: Column[str]) -> Label[int]:
+    """Return, as `TABLE_number`, the number of a row as the unique index of a column has it: others
+    name a row by its number, and no checksum covers that.
+    """
+    table = column.table
+    other = table.alias()
+    (number,) = table.primary_key
+    found = select(other.c[number.name]).where(other.c[column.name] == column).correlate(table)
+    return found.scalar_subquery().label(f"{table.name}_number")
 
 
 def inserted(result: CursorResult[Any]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from memstore.store.counters import differing, recount
 from memstore.store.index_files import INDEX, remove_replaced
 from memstore.store.mending_rows import Key, Outcome, Rows, described, mend_rows, wrong_rows
 from memstore.store.opening import OpenStore
+from memstore.store.renumbering import renumber
 from memstore.types import Finding, VerifyReport
 
 # tables whose rows are worth nothing without their parents
@@ -99,7 +101,14 @@ def verify(opened: OpenStore, *, repair: bool, now: int) -> VerifyReport:
         opened.check_writable()
     told: dict[Key, Outcome] = {}
     unfinished: list[Finding] = []
+    moved: list[Finding] = []
     with index_at_rest(opened):
+        if repair:  # before all else: nothing can be found by an order that is not kept
+            with contextlib.suppress(IndexDamaged):  # where this fails, the rest may not
+                moved = [
+                    Finding(code="sqlite", message=message, repaired=True)
+                    for message in renumber(opened)
+                ]
         try:
             with reading(opened.engine, opened.path) as connection:
                 wrong = _compare(connection, opened)
@@ -111,7 +120,9 @@ def verify(opened: OpenStore, *, repair: bool, now: int) -> VerifyReport:
                     "events": connection.scalar(select(func.count()).select_from(event)) or 0,
                 }
         except IndexDamaged as error:  # too damaged to be read
-            return VerifyReport(findings=(Finding(code="sqlite", message=str(error)),), checked={})
+            return VerifyReport(
+                findings=(*moved, Finding(code="sqlite", message=str(error))), checked={}
+            )
         if opened.read_only and not wrong.rows:
             wrong = _still_wrong(opened, wrong, named)
         left = wrong
@@ -133,7 +144,7 @@ def verify(opened: OpenStore, *, repair: bool, now: int) -> VerifyReport:
         for (code, place), message in after.items()
         if (code, place) not in before
     ]
-    return VerifyReport(findings=(*findings, *unfinished), checked=checked)
+    return VerifyReport(findings=(*moved, *findings, *unfinished), checked=checked)
 
 
 def _finding(

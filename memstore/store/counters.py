@@ -22,7 +22,7 @@ def replayed(item: Trusted, said: Said, reliabilities: dict[int, Reliability]) -
         said: of this memory.
         reliabilities: of all sources that wrote or voted.
     """
-    writer = UNKNOWN if item.source_id is None else reliabilities[item.source_id]
+    writer = UNKNOWN if item.source_id is None else reliabilities.get(item.source_id, UNKNOWN)
     alpha, beta = posterior(
         writer.prior if item.prior is None else item.prior,
         [
