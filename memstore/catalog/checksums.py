@@ -12,6 +12,7 @@ import functools
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from operator import itemgetter
 from typing import Any
 
@@ -122,6 +123,17 @@ def check_number(place: str, number: int | None, by_name: int | None) -> None:
     """
     if number != by_name:
         raise damaged(place, f"its number is {number}, and {by_name} in the index of its table")
+
+
+def check_order(numbers: Iterable[int], after: int) -> None:
+    """Refuse rows of memories that do not come in the order of their numbers, behind `after`: to
+    read on behind the last of them might never end.
+
+    Raises:
+        IndexDamaged: they do not.
+    """
+    if any(number <= before for before, number in pairwise((after, *numbers))):
+        raise damaged("the table of memories", "its rows are not in the order of their numbers")
 
 
 def damaged(place: str, how: str = "its values do not match their checksum") -> IndexDamaged:

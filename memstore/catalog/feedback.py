@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, literal, or_, select, update
+from sqlalchemy import Connection, Row, delete, func, literal, or_, select, update
 
 from memstore.catalog import log
 from memstore.catalog.checksums import check, check_number, stamps, update_row
@@ -231,11 +231,21 @@ def named_sources(connection: Connection) -> list[tuple[str, Reliability, int]]:
         .group_by(source.c.id)
         .order_by(source.c.name)
     )
-    found = rows.all()
-    for row in found:
-        check(source, row)
-        check_number(f"source {row.name!r}", row.id, row.source_number)
-    return [(row.name, Reliability(row.m0, row.r), int(row.memories)) for row in found]
+    return [
+        (row.name, Reliability(row.m0, row.r), int(row.memories)) for row in map(_checked, rows)
+    ]
+
+
+def source_names(connection: Connection) -> dict[int, str]:
+    """Return number → name of every source."""
+    rows = connection.execute(select(source, number_by(source.c.name)))
+    return {row.id: row.name for row in map(_checked, rows)}
+
+
+def _checked(row: Row[Any]) -> Row[Any]:
+    check(source, row)
+    check_number(f"source {row.name!r}", row.id, row.source_number)
+    return row
 
 
 def earlier_values(

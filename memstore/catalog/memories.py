@@ -21,7 +21,7 @@ from sqlalchemy import (
     select,
 )
 
-from memstore.catalog.checksums import check, check_number, crc, damaged, update_row
+from memstore.catalog.checksums import check, check_number, check_order, crc, damaged, update_row
 from memstore.catalog.log import JOINED_SOURCE, checked_source
 from memstore.catalog.sql import among, inserted, number_by, unindexed
 from memstore.catalog.tables import event, memory, memory_entity, namespace, source
@@ -182,6 +182,7 @@ def load_page(
     """Return up to `limit` live memories behind row `after`, with their rows, in stored order."""
     statement = _memories.where(live, memory.c.row > after, condition)
     rows = connection.execute(statement.order_by(memory.c.row).limit(limit)).all()
+    check_order((row.row for row in rows), after)
     return [(row.row, _memory(row)) for row in rows]
 
 

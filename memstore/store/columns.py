@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Select, case, func, select
 
+from memstore.catalog.checksums import check_order
 from memstore.catalog.log import changed_since, read_setting, write_setting
 from memstore.catalog.memories import live, starts_at, undated
 from memstore.catalog.sql import among
@@ -107,6 +108,7 @@ def _pages(
     statement = statement.order_by(memory.c.row).limit(_PAGE)
     after = -1
     while rows := connection.execute(statement.where(memory.c.row > after)).all():
+        check_order((row.row for row in rows), after)
         yield rows
         after = rows[-1].row
 

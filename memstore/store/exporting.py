@@ -7,11 +7,12 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
-from memstore.catalog import links, log, memories
+from memstore.catalog import feedback, links, log, memories
+from memstore.catalog.checksums import check_order
 from memstore.catalog.engine import reading
-from memstore.catalog.tables import memory, source
+from memstore.catalog.tables import memory
 from memstore.errors import StoreUnwritable
 from memstore.store.appearing import appearing, new_path
 from memstore.store.export_files import TIMES, ExportWriter
@@ -52,12 +53,11 @@ def export(opened: OpenStore, destination: str | os.PathLike[str]) -> int:
 
 def _exported(connection: Connection) -> Iterator[dict[str, Any]]:
     paths = memories.namespaces_under(connection, "*")
-    names: dict[int, str] = {
-        row.id: row.name for row in connection.execute(select(source.c.id, source.c.name))
-    }
+    names = feedback.source_names(connection)
     page = memories.checked.where(memories.live).order_by(memory.c.row).limit(_PAGE)
     last = -1
     while rows := connection.execute(page.where(memory.c.row > last)).all():
+        check_order((row.row for row in rows), last)
         last = rows[-1].row
         mentions = links.links_of(connection, [row.row for row in rows])
         histories = log.histories(connection, [row.id for row in rows])
