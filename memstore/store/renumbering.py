@@ -4,13 +4,15 @@ checksum covers: the index of the table's unique column knows it, and those who 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from sqlalchemy import Column, Connection, Table, text
 
 from memstore.catalog.damage import any_bytes
 from memstore.catalog.engine import open_engine, writing
-from memstore.catalog.tables import metadata
+from memstore.catalog.tables import hot_vector, metadata, tombstone
 from memstore.store.opening import OpenStore
 
 
@@ -43,6 +45,9 @@ def _numbered() -> list[_Numbered]:
 def renumber(opened: OpenStore) -> list[str]:
     """Move such rows back, in one transaction, and say of each what was done.
 
+    Vectors and tombstones, which have the numbers of passages, are put in order again: one that has
+    another's is left out, to be made anew.
+
     Raises:
         IndexDamaged: a table cannot be read, or not be written; nothing was changed.
         StoreUnwritable: there is no space for it.
@@ -55,19 +60,28 @@ def renumber(opened: OpenStore) -> list[str]:
             for item in _numbered():
                 right = _right_numbers(connection, item)
                 if right:
-                    _move(connection, item, right)
+                    _rebuild(connection, item.table, _moves(item, right))
                 told += [
                     f"the row of {item.table.name} {name!r} had another number, and has {number} "
-                    "again, by which others name it"
+                    "again"
                     for name, number in right.items()
                 ]
+            for table in (hot_vector, tombstone):
+                numbers = connection.scalars(
+                    text(f'SELECT passage_id FROM "{table.name}" NOT INDEXED')
+                )
+                if not _ascending(numbers.all()):
+                    _rebuild(connection, table, [], insert="INSERT OR IGNORE")
+                    told.append(f"the rows of {table.name} were not in order")
     finally:
         engine.dispose()
     return told
 
 
 def _right_numbers(connection: Connection, item: _Numbered) -> dict[str, int]:
-    """Return key → number of the rows that lie under another one."""
+    """Return key → number of the rows that lie under another one, by their index and by those who
+    name them, or by the order of the rows: else it is the index that is wrong.
+    """
     table, number, key = item.table.name, item.number.name, item.key.name
     rows = connection.execute(
         text(
@@ -76,14 +90,19 @@ def _right_numbers(connection: Connection, item: _Numbered) -> dict[str, int]:
             f'FROM "{table}" AS there NOT INDEXED'
         )
     ).all()
-    taken = {row.number for row in rows}
+    numbers = [row.number for row in rows]
+    taken, ordered = set(numbers), _ascending(numbers)
     return {
         row.name: row.indexed
         for row in rows
         if row.indexed not in (None, row.number)
         and row.indexed not in taken
-        and _is_named(connection, item, row.indexed)
+        and (not ordered or _is_named(connection, item, row.indexed))
     }
+
+
+def _ascending(numbers: Sequence[int]) -> bool:
+    return all(before < number for before, number in pairwise(numbers))
 
 
 def _is_named(connection: Connection, item: _Numbered, number: int) -> bool:
@@ -96,13 +115,23 @@ def _is_named(connection: Connection, item: _Numbered, number: int) -> bool:
     )
 
 
-def _move(connection: Connection, item: _Numbered, right: dict[str, int]) -> None:
-    # not by UPDATE, which looks for rows in an order that they no longer have
-    table, number, key = item.table.name, item.number.name, item.key.name
+def _moves(item: _Numbered, right: dict[str, int]) -> list[tuple[str, tuple[int, str]]]:
+    statement = f'UPDATE rebuilt SET "{item.number.name}" = ? WHERE "{item.key.name}" = ?'
+    return [(statement, (number, name)) for name, number in right.items()]
+
+
+def _rebuild(
+    connection: Connection,
+    table: Table,
+    changes: Sequence[tuple[str, tuple[int, str]]],
+    *,
+    insert: str = "INSERT",
+) -> None:
+    """Write a table anew: UPDATE would look for rows in an order that they do not have."""
     run = connection.exec_driver_sql
-    run(f'CREATE TEMP TABLE moved AS SELECT * FROM "{table}" NOT INDEXED')
-    for name, place in right.items():
-        run(f'UPDATE moved SET "{number}" = ? WHERE "{key}" = ?', (place, name))
-    run(f'DELETE FROM "{table}"')
-    run(f'INSERT INTO "{table}" SELECT * FROM moved')
-    run("DROP TABLE moved")
+    run(f'CREATE TEMP TABLE rebuilt AS SELECT * FROM "{table.name}" NOT INDEXED')
+    for statement, values in changes:
+        run(statement, values)
+    run(f'DELETE FROM "{table.name}"')
+    run(f'{insert} INTO "{table.name}" SELECT * FROM rebuilt')
+    run("DROP TABLE rebuilt")
