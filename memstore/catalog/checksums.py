@@ -116,12 +116,12 @@ def check(table: Table, row: Sequence[Any]) -> None:
 
 def check_number(place: str, number: int | None, by_name: int | None) -> None:
     """Refuse a row that lies under another number than the index of its unique column has for it
-    (`sql.number_by`).
+    (`sql.number_by`). One that the index does not have is not refused: then that is damaged.
 
     Raises:
         IndexDamaged: it does.
     """
-    if number != by_name:
+    if by_name not in (None, number):
         raise damaged(place, f"its number is {number}, and {by_name} in the index of its table")
 
 
