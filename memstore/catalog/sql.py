@@ -1,5 +1,5 @@
 """What every module here needs of SQL: `IN` over any number of values, columns without their index,
-row numbers, and what an index has for them, bare rows.
+row numbers, those that an index has, bare rows.
 """
 
 from __future__ import annotations

@@ -92,7 +92,8 @@ class _Wrong:
 def verify(opened: OpenStore, *, repair: bool, now: int) -> VerifyReport:
     """Check the database, and with `repair` rebuild what is derived from what is true.
 
-    Rows are mended where a flipped bit can be found, else dropped, and memories forgotten. Rebuilt
+    Rows under another number are moved back first. Rows are mended where a flipped bit can be
+    found, else dropped, and memories forgotten. Rebuilt
     are passages with their vectors (from the texts), sealed ones as hot, entity counts (from the
     links), and trust and use (from the events); passages, vectors and links of something that is
     not there any more are removed.

@@ -26,6 +26,7 @@ from memstore import (
     StoreUnwritable,
     private_files,
 )
+from memstore.catalog.tables import SCHEMA_VERSION
 
 WRITING = """
 import itertools, sys
@@ -416,3 +417,31 @@ def test_what_cannot_be_tidied_up_keeps_nothing_else_from_being(
         (tmp_path / link.replace("-1", "-2")).write_text("")
     store.export(tmp_path / "out")
     assert sorted(path.name for path in tmp_path.glob("out*")) == ["out", *links]
+
+
+def renumbered(store: MemoryStore, backup: Path, number: object) -> Path:
+    """A backup whose database gives another number as its schema."""
+    store.add("Ana lives in Porto.")
+    store.backup(backup)
+    with contextlib.closing(sqlite3.connect(backup / "memstore.db")) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = ?", [number])
+    return backup
+
+
+def test_a_schema_number_that_became_bytes_is_restored_as_it_is_opened(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    backup = renumbered(store, tmp_path / "backup.mem", SCHEMA_VERSION.encode())
+    MemoryStore.restore(backup, tmp_path / "restored.mem")
+    with MemoryStore.open(tmp_path / "restored.mem") as restored:
+        assert restored.stats().memories == 1
+
+
+def test_a_backup_that_cannot_be_migrated_names_no_copy_that_is_not_there(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    backup = renumbered(store, tmp_path / "backup.mem", "0003")  # with the tables of the present
+    with pytest.raises(IndexDamaged, match="Restore another backup") as error:
+        MemoryStore.restore(backup, tmp_path / "restored.mem")
+    assert "is kept" not in str(error.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["agent.mem", "backup.mem"]
