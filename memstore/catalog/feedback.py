@@ -288,11 +288,14 @@ class Call:
 def repeated(connection: Connection, key: str) -> Call | None:
     """Return the call that was made under an idempotency key, None if there was none."""
     row = connection.execute(
-        select(event, source.c.name)
+        select(event, *log.JOINED_SOURCE)
         .outerjoin(source, source.c.id == event.c.source_id)
         .where(event.c.idem_key == key)
     ).first()
-    return None if row is None else Call(row.memory_id, row.verb, row.name, log.payload(row))
+    if row is None:
+        return None
+    said = log.payload(row)
+    return Call(row.memory_id, row.verb, log.checked_source(row).source_name, said)
 
 
 def chain(connection: Connection, memory_id: str, *, depth: int) -> list[str]:

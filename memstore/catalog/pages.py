@@ -10,7 +10,14 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, literal, select
 
 from memstore.catalog.checksums import check
-from memstore.catalog.log import CONFIRM, CONTRADICT, REINFORCE
+from memstore.catalog.log import (
+    CONFIRM,
+    CONTRADICT,
+    JOINED_SOURCE,
+    REINFORCE,
+    checked_source,
+    payload,
+)
 from memstore.catalog.sql import among
 from memstore.catalog.tables import event, page, source
 
@@ -98,9 +105,12 @@ def said_of_pages(connection: Connection) -> list[Said]:
     """Return all feedback that names a page, in the order it was recorded."""
     named = func.json_extract(event.c.payload, "$.page")
     rows = connection.execute(
-        select(named, event.c.memory_id, event.c.verb, source.c.name, event.c.session)
+        select(event, *JOINED_SOURCE)
         .outerjoin(source, source.c.id == event.c.source_id)
         .where(event.c.verb.in_((REINFORCE, CONFIRM, CONTRADICT)), named.is_not(None))
         .order_by(event.c.id)
     )
-    return [Said(*row) for row in rows]
+    return [
+        Said(payload(row)["page"], row.memory_id, row.verb, row.source_name, row.session)
+        for row in map(checked_source, rows)
+    ]

@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from memstore.catalog import links, memories, vectors
+from memstore.catalog import feedback, links, memories, vectors
 from memstore.catalog.engine import reading
-from memstore.catalog.tables import SCHEMA_VERSION, memory, passage, source
+from memstore.catalog.tables import SCHEMA_VERSION, memory, passage
 from memstore.store.index_files import INDEX, open_codec, open_segments, retried
 from memstore.store.opening import OpenStore
 from memstore.types import Stats
@@ -38,13 +38,8 @@ def _counted(opened: OpenStore) -> Stats:
             connection, folder, open_codec(connection, folder, opened.identity.dim)
         )
         namespaces = select(func.count(memory.c.namespace_id.distinct())).where(memories.live)
-        by_source = connection.execute(
-            select(source.c.name, func.count())
-            .join(memory, memory.c.source_id == source.c.id)
-            .where(memories.live)
-            .group_by(source.c.name)
-            .order_by(func.count().desc(), source.c.name)
-        )
+        by_source = [(name, held) for name, _, held in feedback.named_sources(connection) if held]
+        by_source.sort(key=lambda item: -item[1])  # by name among equals
         return Stats(
             memories=count(select(func.count()).where(memories.live)),
             passages=count(select(func.count()).select_from(passage)),
@@ -57,7 +52,7 @@ def _counted(opened: OpenStore) -> Stats:
             schema_version=SCHEMA_VERSION,
             size_bytes=size_bytes(opened.path),
             forgotten=count(select(func.count()).where(memory.c.forgotten_at.is_not(None))),
-            sources={row[0]: row[1] for row in by_source},
+            sources=dict(by_source),
         )
 
 

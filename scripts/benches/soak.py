@@ -87,7 +87,8 @@ def main() -> int:
         workload = Workload(store, memories=options.memories, seed=options.seed)
         workload.add_many()
         reader = subprocess.Popen(
-            [sys.executable, READER, path, str(options.seed)],
+            # it has some twenty queries a second
+            [sys.executable, READER, path, str(options.seed), str(max(1, options.sample // 20))],
             env={"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -28,7 +28,7 @@ from memstore.catalog.tables import metadata
 from memstore.types import VerifyReport
 
 TORTURE = os.environ.get("MEMSTORE_TORTURE") == "1"
-FLIPS = 6000 if TORTURE else 40
+PARTS, FLIPS = (12, 500) if TORTURE else (1, 40)  # in each part
 # what others name by a number that no checksum covers
 NAMED_BY_NUMBER = ("namespace", "source", "entity", "codec", "segment", "memory")
 NUMBERED = tuple(table.name for table in metadata.sorted_tables) if TORTURE else NAMED_BY_NUMBER
@@ -52,6 +52,11 @@ class Undamaged:
     def entities(self) -> set[tuple[str, str, str | None]]:
         """Names, canonical forms and labels: how many mention them may be counted wrong."""
         return {(item.name, item.canonical, item.label) for item in self.answers["entities"]}
+
+    @property
+    def sources(self) -> dict[str, tuple[float, float]]:
+        """Name → reliability and weight of a vote: memories of a source may be counted wrong."""
+        return {item.name: (item.reliability, item.vote_weight) for item in self.answers["sources"]}
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +145,8 @@ def asked(path: Path, ids: list[str] | None = None) -> Answers:
             ask(f"query {text}", lambda text=text: hits(store, text, namespace="*"))
         ask("ana", lambda: hits(store, QUESTIONS[1], namespace="team/ana"))
         ask("entities", lambda: store.entities(namespace="*"))
+        ask("sources", store.sources)
+        ask("stats", lambda: store.stats().sources)
         file = path.parent / f"{path.name}.jsonl"
         ask("export", lambda: exported(store, file))
     return answers
@@ -187,6 +194,11 @@ def check_nothing_false(answers: Answers, undamaged: Undamaged, place: str) -> b
             assert told <= undamaged.entities, f"{place}: a false entity"
         if name.startswith("ana"):
             assert all(item.namespace == "team/ana" for *_, item in answer), f"{place}: a leak"
+        if name == "sources":
+            told = {(item.name, (item.reliability, item.vote_weight)) for item in answer}
+            assert told <= {*undamaged.sources.items()}, f"{place}: a false source"
+        if name == "stats":
+            assert {*answer} <= {*undamaged.sources}, f"{place}: a false source"
         if name == "export":
             check_export(answer, undamaged.answers["export"], place)
     return answers == undamaged.answers
@@ -241,9 +253,9 @@ def check_repaired(path: Path, undamaged: Undamaged, place: str) -> str:
     return "lost something" if told else "repaired"
 
 
-def flips(undamaged: Undamaged) -> Iterator[tuple[str, int, int]]:
+def flips(undamaged: Undamaged, part: int) -> Iterator[tuple[str, int, int]]:
     """Yield a name, a position and the new byte there."""
-    chance = random.Random(20261128)
+    chance = random.Random(20261128 + part)
     anywhere = range(len(undamaged.database))  # most of a small database is empty
     written = [at for at in anywhere if undamaged.database[at]]
     for number in range(FLIPS):
@@ -258,12 +270,13 @@ def flips(undamaged: Undamaged) -> Iterator[tuple[str, int, int]]:
 
 # numpy says so where it is given a half-life that a flip made negative
 @pytest.mark.filterwarnings("ignore::RuntimeWarning:memstore.scoring")
+@pytest.mark.parametrize("part", range(PARTS))
 def test_a_changed_byte_anywhere_is_found_or_harmless_and_repaired_truthfully(
-    undamaged: Undamaged, tmp_path: Path, record_property: Callable[[str, object], None]
+    undamaged: Undamaged, tmp_path: Path, part: int, record_property: Callable[[str, object], None]
 ) -> None:
     outcomes: Counter[str] = Counter()
     path = tmp_path / "agent.mem"
-    for place, at, after in flips(undamaged):
+    for place, at, after in flips(undamaged, part):
         shutil.rmtree(path, ignore_errors=True)
         shutil.copytree(undamaged.path, path)
         with (path / "memstore.db").open("r+b") as database:

@@ -162,6 +162,28 @@ def test_an_event_that_was_changed_is_not_told(store: MemoryStore, sql: Sql) -> 
 
 
 @pytest.mark.parametrize("column", ["namespace_id", "expired_at"])
+def test_a_source_that_was_changed_is_not_named(tmp_path: Path, sql: Sql) -> None:
+    path = tmp_path / "agent.mem"
+    settings = Settings(log_pages=True)
+    with MemoryStore.open(path, encoder="hashed", settings=settings) as store:
+        id_ = store.add("Ana lives in Porto.", source="Ana").id
+        page = store.query("Porto").page
+        assert page is not None
+        store.confirm(id_, source="Ana", page=page, idempotency_key="once")
+        sql(path, DAMAGE["source"])
+        asks: dict[str, Callable[[], Any]] = {
+            "stats": store.stats,
+            "sources": store.sources,
+            "history": lambda: store.history(id_),
+            "the same call": lambda: store.confirm(id_, source="Ana", idempotency_key="once"),
+            "learn": lambda: store.learn(dry_run=True),
+            "export": lambda: store.export(tmp_path / "export.jsonl"),
+        }
+        for name, ask in asks.items():
+            with pytest.raises(IndexDamaged, match="source 'Anb'"):
+                pytest.fail(f"{name} answered {ask()!r}")
+
+
 def test_a_hit_that_the_columns_have_elsewhere_is_refused(
     store: MemoryStore, sql: Sql, stamp: Callable[[Path, str], None], column: str
 ) -> None:

@@ -74,11 +74,15 @@ def log(path, ids, *, count=300, profile="balanced@v1", verb="reinforce", sessio
         row = (f"page{number}", f"query{number % 100}", None, number, profile, content)
         rows.append((*row, crc(row)))
         payload = json.dumps({"page": f"page{number}"})
-        events.append((shown[used], verb, f"session{number % sessions}", number, number, payload))
-    into_events = "INSERT INTO event (memory_id, verb, session, at, recorded_at, payload)"
+        session = f"session{number % sessions}"
+        event = (shown[used], verb, None, session, number, number, payload, None)
+        events.append((*event, crc(event)))
+    names = "memory_id, verb, source_id, session, at, recorded_at, payload, idem_key, checksum"
     with contextlib.closing(sqlite3.connect(path / "memstore.db")) as database, database:
         database.executemany("INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-        database.executemany(f"{into_events} VALUES (?, ?, ?, ?, ?, ?)", events)
+        database.executemany(
+            f"INSERT INTO event ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", events
+        )
 
 
 def test_good_evidence_puts_new_weights_to_use(taught):
