@@ -161,7 +161,6 @@ def test_an_event_that_was_changed_is_not_told(store: MemoryStore, sql: Sql) -> 
         store.history(memory.id)
 
 
-@pytest.mark.parametrize("column", ["namespace_id", "expired_at"])
 def test_a_source_that_was_changed_is_not_named(tmp_path: Path, sql: Sql) -> None:
     path = tmp_path / "agent.mem"
     settings = Settings(log_pages=True)
@@ -184,6 +183,7 @@ def test_a_source_that_was_changed_is_not_named(tmp_path: Path, sql: Sql) -> Non
                 pytest.fail(f"{name} answered {ask()!r}")
 
 
+@pytest.mark.parametrize("column", ["namespace_id", "expired_at"])
 def test_a_hit_that_the_columns_have_elsewhere_is_refused(
     store: MemoryStore, sql: Sql, stamp: Callable[[Path, str], None], column: str
 ) -> None:
