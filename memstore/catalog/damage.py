@@ -79,6 +79,19 @@ def damaged_rows(connection: Connection, table: Table) -> list[DamagedRow]:
 
 def first_damage(connection: Connection) -> str | None:
     """Return something that is wrong with the database, None if nothing is."""
+    found = contradiction(connection)
+    if found is not None:
+        return found
+    for table in CHECKED:
+        for row in damaged_rows(connection, table):
+            return row.place
+    return None
+
+
+def contradiction(connection: Connection) -> str | None:
+    """Return something in the database that contradicts something else in it, None if nothing
+    does: pages, tables and their indexes, rows and those they name.
+    """
     driver = connection.connection.driver_connection
     assert driver is not None
     try:
@@ -87,9 +100,8 @@ def first_damage(connection: Connection) -> str | None:
         return str(error)
     if verdict != "ok":
         return str(verdict)
-    for table in CHECKED:
-        for row in damaged_rows(connection, table):
-            return row.place
+    for table, row, parent, _ in driver.execute("PRAGMA foreign_key_check"):
+        return f"row {row} of {table} lost its parent in {parent}"
     return None
 
 

@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import QueuePool
 
-from memstore.catalog.damage import first_damage
+from memstore.catalog.damage import contradiction, first_damage
 from memstore.catalog.dialect import SHARED_STATEMENTS, URL
 from memstore.catalog.engine_use import EngineUse
 from memstore.catalog.forking import ForkAwareConnection, check_not_inherited, no_fork, register
@@ -156,9 +156,12 @@ def reading(engine: Engine, store: Path) -> Iterator[Connection]:
         _using(engine),
         engine.connect() as connection,
         _damage_named(connection, store),
-        connection.begin(),
+        connection.begin() as transaction,
     ):
         yield connection
+        if transaction.is_active:
+            # SQLite refuses to commit where a statement met a damaged page, though it wrote nothing
+            transaction.rollback()
 
 
 @contextlib.contextmanager
@@ -228,11 +231,13 @@ def _waiting(connection: Connection, seconds: float | None) -> Iterator[None]:
         driver.execute(f"PRAGMA busy_timeout = {usual}")
 
 
-def rewrite(engine: Engine, store: Path, consequence: str = "") -> bool:
+def rewrite(engine: Engine, store: Path, consequence: str = "", *, checked: bool = False) -> bool:
     """Write the database anew without free pages, and empty the write-ahead log.
 
     Args:
         consequence: a sentence on what it means if that fails, and a space.
+        checked: whether `contradiction` was asked. It is refused to write anew what contradicts
+            itself: that tells a repair what was right.
 
     Returns:
         Whether that was all: a reader, or another who empties the log, may keep old pages there.
@@ -240,11 +245,17 @@ def rewrite(engine: Engine, store: Path, consequence: str = "") -> bool:
     Raises:
         StoreLocked: another process writes.
         StoreUnwritable: there is not up to twice its size in free space.
-        IndexDamaged: SQLite cannot read it.
+        IndexDamaged: it is damaged.
     """
     with named_errors(store, consequence), _using(engine), engine.connect() as connection:
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
+        found = None if checked else contradiction(connection)
+        if found is not None:
+            raise IndexDamaged(
+                f"{store / DATABASE} is damaged: {found}. It is not written anew. {consequence}"
+                f"Mend what can be:\n    memstore --store {store} verify --repair"
+            )
         try:
             with holding(store):
                 driver.execute("VACUUM")
@@ -392,7 +403,8 @@ def refused_by_system(error: BaseException | None) -> bool:
 def _named(error: BaseException | None, store: Path, consequence: str) -> MemstoreError | None:
     # the sqlite3 module sets a code on errors of the library only: this one is its own
     undecodable = "decode to UTF-8" in str(error)
-    senseless = ("no such ", "foreign key mismatch", "malformed ")  # of a schema that was damaged
+    # of a schema, or a file's header, that was damaged
+    senseless = ("no such ", "foreign key mismatch", "malformed ", "unsupported file format")
     primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL):
         return StoreLocked(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, literal, or_, select, update
 
 from memstore.catalog import log
-from memstore.catalog.checksums import check, check_number, stamps, update_row
+from memstore.catalog.checksums import check, check_number, damaged, stamps, update_row
 from memstore.catalog.sql import among, number_by
 from memstore.catalog.tables import event, memory, source
 from memstore.times import to_microseconds
@@ -63,17 +63,14 @@ def said(
         memory_ids: None for all.
         until: only what was recorded by then, in UTC microseconds.
     """
-    statement = (
-        select(event.c.memory_id, event.c.verb, event.c.source_id, event.c.session, event.c.at)
-        .where(event.c.verb.in_((*_VOTES, log.REINFORCE)))
-        .order_by(event.c.id)
-    )
+    statement = select(event).where(event.c.verb.in_((*_VOTES, log.REINFORCE))).order_by(event.c.id)
     if memory_ids is not None:
         statement = statement.where(among(event.c.memory_id, memory_ids))
     if until is not None:
         statement = statement.where(event.c.recorded_at <= until)
     found: dict[str, Said] = {}
     for row in connection.execute(statement):
+        check(event, row)
         item = found.setdefault(row.memory_id, Said({}, []))
         if row.verb == log.REINFORCE:
             item.uses.append((row.at, row.session))
@@ -82,16 +79,26 @@ def said(
     return found
 
 
-def reliabilities(connection: Connection, *, until: int | None = None) -> dict[int, Reliability]:
-    """Return source id → how far it is believed, for all sources.
+def reliabilities(
+    connection: Connection, source_ids: Collection[int] | None = None, *, until: int | None = None
+) -> dict[int, Reliability]:
+    """Return source id → how far it is believed.
 
     Args:
+        source_ids: None for all there are.
         until: as it was then, in UTC microseconds.
+
+    Raises:
+        IndexDamaged: one of them is not as it was written, or not there.
     """
+    statement = select(source, number_by(source.c.name))
+    if source_ids is not None:
+        statement = statement.where(among(source.c.id, source_ids))
     found = {
-        row.id: Reliability(row.m0, row.r)
-        for row in connection.execute(select(source.c.id, source.c.m0, source.c.r))
+        row.id: Reliability(row.m0, row.r) for row in map(_checked, connection.execute(statement))
     }
+    if missing := {*(source_ids or ())} - found.keys():
+        raise damaged(f"source {min(missing)}", "it is not there")
     if until is not None:
         later = connection.execute(
             select(event)
@@ -100,6 +107,8 @@ def reliabilities(connection: Connection, *, until: int | None = None) -> dict[i
         )
         for row in later:  # newest first: the oldest change behind `until` is what remains
             before = {name: values[0] for name, values in log.payload(row).items()}
+            if row.source_id not in found:  # that nobody asked for
+                continue
             found[row.source_id] = Reliability(before["reliability"], before["vote_weight"])
     return found
 
@@ -149,8 +158,7 @@ def source_reliability(connection: Connection, source_id: int | None) -> Reliabi
     """Return how far a source is believed."""
     if source_id is None:
         return UNKNOWN
-    row = connection.execute(select(source.c.m0, source.c.r).where(source.c.id == source_id)).one()
-    return Reliability(row.m0, row.r)
+    return reliabilities(connection, [source_id])[source_id]
 
 
 def write_reliability(

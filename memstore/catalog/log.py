@@ -106,10 +106,7 @@ def history(connection: Connection, memory_id: str) -> tuple[Event, ...]:
 def histories(connection: Connection, memory_ids: Iterable[str]) -> dict[str, list[Event]]:
     """Return memory id → its events, oldest first, for those that have any."""
     rows = connection.execute(
-        select(
-            event,
-            *JOINED_SOURCE,
-        )
+        select(event, *JOINED_SOURCE)
         .outerjoin(source, source.c.id == event.c.source_id)
         .where(among(event.c.memory_id, memory_ids))
         .order_by(event.c.id)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from memstore.catalog import feedback, memories, scoring_columns
 from memstore.catalog.scoring_columns import ScoringColumns
 from memstore.scoring.evidence import RECENT_USES, unpack_uses
-from memstore.store.counters import NOTHING_SAID, replayed
+from memstore.store.counters import NOTHING_SAID, replayed, sources_of
 from memstore.store.drafts import reference_time
 
 _REPLAYED = ("prior", "importance", "observed_at")
@@ -46,10 +46,11 @@ def _replay(
 ) -> None:
     """Put back what was recorded later."""
     said = feedback.said(connection, columns.ids, until=known_at)
-    reliabilities = feedback.reliabilities(connection, until=known_at)
+    items = list(feedback.trusted(connection, rows))
+    reliabilities = feedback.reliabilities(connection, sources_of(items, said), until=known_at)
     earlier = feedback.earlier_values(connection, columns.ids, _REPLAYED, known_at=known_at)
     places = {id_: place for place, id_ in enumerate(columns.ids)}
-    for cached in feedback.trusted(connection, rows):
+    for cached in items:
         place, before = places[cached.id], earlier.get(cached.id, {})
         if "importance" in before:
             columns.importance[place] = before["importance"]

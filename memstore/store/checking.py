@@ -93,10 +93,9 @@ def verify(opened: OpenStore, *, repair: bool, now: int) -> VerifyReport:
     """Check the database, and with `repair` rebuild what is derived from what is true.
 
     Rows under another number are moved back first. Rows are mended where a flipped bit can be
-    found, else dropped, and memories forgotten. Rebuilt
-    are passages with their vectors (from the texts), sealed ones as hot, entity counts (from the
-    links), and trust and use (from the events); passages, vectors and links of something that is
-    not there any more are removed.
+    found, else dropped, and memories forgotten. Rebuilt are passages with their vectors (from the
+    texts), sealed ones as hot, entity counts (from the links), and trust and use (from the events);
+    passages, vectors and links of something that is not there any more are removed.
     """
     if repair:
         opened.check_writable()
@@ -108,7 +107,7 @@ def verify(opened: OpenStore, *, repair: bool, now: int) -> VerifyReport:
             with contextlib.suppress(IndexDamaged):  # where this fails, the rest may not
                 moved = [
                     Finding(code="sqlite", message=message, repaired=True)
-                    for message in renumber(opened)
+                    for message in renumber(opened, now=now)
                 ]
         try:
             with reading(opened.engine, opened.path) as connection:
@@ -235,7 +234,7 @@ def _repair(opened: OpenStore, wrong: _Wrong, told: dict[Key, Outcome], now: int
         told |= mend_rows(opened, wrong.rows, reindex=bool(wrong.file), now=now)
         wrong = _compared(opened)  # what these hid
     if wrong.file:  # free pages, perhaps, that are none
-        rewrite(opened.engine, opened.path)
+        rewrite(opened.engine, opened.path, checked=True)
     if wrong.orphans:
         with writing(opened.engine, opened.path) as connection:
             _remove(connection, wrong.orphans)

@@ -58,6 +58,8 @@ def _wrong_passages(item: Any, passages: Iterable[Any], dim: int) -> str | None:
             return f"{place}: characters {own.start} to {own.end}"
         if item.text[covered : own.start].strip():
             return f"{place}: characters before it are in no passage"
+        if own.segment_id is not None and own.passage_id is not None:
+            return f"{place}: it is sealed, and has hot vectors too"
         if own.segment_id is None and (wrong := _wrong_vectors(own, dim)):
             return f"{place}: {wrong}"
         covered = own.end

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from sqlalchemy import Connection
 
@@ -41,6 +41,13 @@ def replayed(item: Trusted, said: Said, reliabilities: dict[int, Reliability]) -
     )
 
 
+def sources_of(items: Iterable[Trusted], said: Mapping[str, Said]) -> set[int]:
+    """Return the sources that wrote memories or voted on them."""
+    voters = [source for one in said.values() for source in one.votes]
+    writers = [item.source_id for item in items]
+    return {source for source in (*voters, *writers) if source is not None}
+
+
 def differing(
     connection: Connection, rows: Sequence[int] | None = None
 ) -> Iterator[tuple[Trusted, Trusted]]:
@@ -50,9 +57,10 @@ def differing(
         rows: of the memories to look at; None for all.
     """
     items = list(feedback.trusted(connection, rows))
-    ids = None if rows is None else [item.id for item in items]
-    said = feedback.said(connection, ids)
-    reliabilities = feedback.reliabilities(connection)
+    said = feedback.said(connection, None if rows is None else [item.id for item in items])
+    # one that is not there is an orphan's, which verify tells of
+    believed = None if rows is None else sources_of(items, said)
+    reliabilities = feedback.reliabilities(connection, believed)
     for item in items:
         right = replayed(item, said.get(item.id, NOTHING_SAID), reliabilities)
         if not _same(item, right):

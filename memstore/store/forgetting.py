@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, delete, func, select
 
 from memstore.catalog import feedback, links, log, memories, vectors
 from memstore.catalog.aliases import drop_unused_aliases
+from memstore.catalog.damage import contradiction
 from memstore.catalog.engine import reading, rewrite, writing
 from memstore.catalog.filters import compile_filter
 from memstore.catalog.migrate import remove_copies
@@ -68,6 +69,8 @@ def forget(
         MemoryNotFound: one of the ids is not there; nothing was forgotten.
         StoreLocked: purged, but another process reads and so keeps the old bytes in the
             write-ahead log, or is compacting the index; run it again when it is done.
+        IndexDamaged: the database contradicts itself, and a purge would take what tells a repair
+            what was right; nothing was forgotten.
         StoreUnwritable: nothing was changed; or purged, but the database could not be written
             anew, which takes up to twice its size in free space: run it again.
     """
@@ -86,6 +89,8 @@ def forget(
     with transaction(opened.engine, opened.path) as connection:
         found = _found(connection, wanted, where, namespace, purge=purge)
         removed = {"memories": len(found)}
+        if purge and not dry_run:
+            _check_sound(connection, opened)
         if not opened.read_only:  # else nothing can be tried
             removed |= (_purge if purge else _forget)(opened, connection, found, now)
         if dry_run:
@@ -110,6 +115,16 @@ def forget(
         bytes_before=bytes_before,
         bytes_after=size_bytes(opened.path),
     )
+
+
+def _check_sound(connection: Connection, opened: OpenStore) -> None:
+    found = contradiction(connection)
+    if found is not None:
+        raise IndexDamaged(
+            f"{opened.path} is damaged: {found}. Nothing was forgotten: a purge would remove for "
+            "good what is only misplaced. Mend what can be, and purge then:\n"
+            f"    memstore --store {opened.path} verify --repair"
+        )
 
 
 def _found(
@@ -274,7 +289,7 @@ def _rows_of(connection: Connection, ids: Sequence[str], *, forgotten_too: bool)
 def _rewrite(opened: OpenStore) -> None:
     """Leave no old page behind: write the database anew and empty the write-ahead log."""
     try:
-        complete = rewrite(opened.engine, opened.path)
+        complete = rewrite(opened.engine, opened.path, checked=True)
     except StoreLocked as error:
         raise _still_read(opened) from error
     except StoreUnwritable as error:
@@ -282,11 +297,6 @@ def _rewrite(opened: OpenStore) -> None:
             "The memories are gone from every result, but the database could not be written anew "
             "without their old pages, which takes up to twice its size in free space. See to that "
             f"and run the same purge again. The cause: {error}"
-        ) from error
-    except IndexDamaged as error:
-        raise IndexDamaged(
-            f"The memories are gone from every result, but their old pages are not: {error}\n"
-            "An earlier backup holds them too: purge them again once it is restored."
         ) from error
     if not complete:
         raise _still_read(opened)

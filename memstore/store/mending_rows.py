@@ -165,7 +165,7 @@ def _apply(
         _write(connection, row, mended[0])
         return Outcome(f"mended: {mended[1]}", saved=True)
     if row.checksum.name != "checksum":
-        _write(connection, row, {})  # recounted from the events
+        _write(connection, row, {"alpha": 0.0, "beta": 0.0})  # which is recounted from the events
         return Outcome("made anew from the events", saved=True)
     return _FALLBACKS.get(row.table.name, _dropped)(opened, connection, row, now)
 

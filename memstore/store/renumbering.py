@@ -1,137 +1,181 @@
 """Rows under another number than their own, moved back. Others name a row by its number, which no
-checksum covers: the index of the table's unique column knows it, and those who name it prove it.
+checksum covers: an index of the table has it too, and those who name it prove it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
-from sqlalchemy import Column, Connection, Table, text
+from sqlalchemy import Column, Connection, Table
 
+from memstore.catalog import log
 from memstore.catalog.damage import any_bytes
-from memstore.catalog.engine import open_engine, writing
+from memstore.catalog.engine import open_engine, reading, writing
 from memstore.catalog.tables import hot_vector, metadata, tombstone
 from memstore.store.opening import OpenStore
 
 
 @dataclass(frozen=True, slots=True)
-class _Numbered:
-    """A table whose rows others name by their number, and the columns that do."""
+class _Misplaced:
+    """A table that is to be written anew, what changes in the copy of it, and that in words."""
 
     table: Table
-    number: Column[int]
-    key: Column[str]
-    named_in: tuple[Column[int], ...]
+    changes: Sequence[tuple[str, tuple[Any, ...]]]
+    told: Sequence[str]
 
 
-def _numbered() -> list[_Numbered]:
-    found = []
-    for table in metadata.sorted_tables:
-        keys = [column for column in table.columns if column.unique]
-        naming = [
-            item.parent
-            for other in metadata.sorted_tables
-            for item in other.foreign_keys
-            if item.column.table is table
-        ]
-        if keys and naming:
-            (number,) = table.primary_key
-            found.append(_Numbered(table, number, keys[0], tuple(naming)))
-    return found
-
-
-def renumber(opened: OpenStore) -> list[str]:
+def renumber(opened: OpenStore, *, now: int) -> list[str]:
     """Move such rows back, in one transaction, and say of each what was done.
 
-    Vectors and tombstones, which have the numbers of passages, are put in order again: one that has
-    another's is left out, to be made anew.
+    Vectors and tombstones have the numbers of passages, and no index. They are put in order again;
+    of vectors, those that are under one number are left out, to be made anew.
+
+    Args:
+        now: UTC microseconds.
 
     Raises:
         IndexDamaged: a table cannot be read, or not be written; nothing was changed.
         StoreUnwritable: there is no space for it.
     """
+    with reading(opened.engine, opened.path) as connection, any_bytes(connection):
+        if not [*_misplaced(connection)]:  # nobody is to wait for this
+            return []
     told: list[str] = []
     # what names a row must neither keep it in its place nor go with it
     engine = open_engine(opened.path, lock_timeout=opened.settings.lock_timeout, foreign_keys=False)
     try:
         with writing(engine, opened.path) as connection, any_bytes(connection):
-            for item in _numbered():
-                right = _right_numbers(connection, item)
-                if right:
-                    _rebuild(connection, item.table, _moves(item, right))
-                told += [
-                    f"the row of {item.table.name} {name!r} had another number, and has {number} "
-                    "again"
-                    for name, number in right.items()
-                ]
-            for table in (hot_vector, tombstone):
-                numbers = connection.scalars(
-                    text(f'SELECT passage_id FROM "{table.name}" NOT INDEXED')
-                )
-                if not _ascending(numbers.all()):
-                    _rebuild(connection, table, [], insert="INSERT OR IGNORE")
-                    told.append(f"the rows of {table.name} were not in order")
+            for item in _misplaced(connection):
+                _rebuild(connection, item)
+                told += item.told
+            if told:
+                log.append_event(connection, log.STORE, "repair", now=now)
     finally:
         engine.dispose()
     return told
 
 
-def _right_numbers(connection: Connection, item: _Numbered) -> dict[str, int]:
-    """Return key → number of the rows that lie under another one, by their index and by those who
-    name them, or by the order of the rows: else it is the index that is wrong.
+def _misplaced(connection: Connection) -> Iterator[_Misplaced]:
+    for table in metadata.sorted_tables:
+        number = _number(table)
+        if number is None:
+            continue
+        if table in _EQUAL:
+            if not _ascending(_numbers(connection, table, number)):
+                told = [f"the rows of {table.name} were not in order"]
+                yield _Misplaced(table, [(_EQUAL[table], ())], told)
+        elif moves := [*_moves(connection, table, number)]:
+            told = [f"row {own} of {table.name} had number {row}" for own, row, _ in moves]
+            yield _Misplaced(table, [_change(number, *move) for move in moves], told)
+
+
+# what of several rows under one number is left out: no vectors are better than those of another
+# passage, and tombstones say nothing but their number
+_EQUAL = {
+    hot_vector: "DELETE FROM rebuilt WHERE passage_id IN "
+    "(SELECT passage_id FROM rebuilt GROUP BY passage_id HAVING count(*) > 1)",
+    tombstone: "DELETE FROM rebuilt WHERE rowid NOT IN "
+    "(SELECT min(rowid) FROM rebuilt GROUP BY passage_id)",
+}
+
+
+def _number(table: Table) -> Column[int] | None:
+    """Return the column that is the number of a table's rows."""
+    key = [*table.primary_key]
+    return key[0] if len(key) == 1 and key[0].type.python_type is int else None
+
+
+def _moves(
+    connection: Connection, table: Table, number: Column[int]
+) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Yield own number, present number and key of the rows that lie under another than their own,
+    by an index and by those who name them, or by the order of the rows: else it is the index that
+    is wrong.
     """
-    table, number, key = item.table.name, item.number.name, item.key.name
-    rows = connection.execute(
-        text(
-            f'SELECT there."{number}" AS number, there."{key}" AS name, '
-            f'(SELECT "{number}" FROM "{table}" WHERE "{key}" = there."{key}") AS indexed '
-            f'FROM "{table}" AS there NOT INDEXED'
-        )
-    ).all()
-    numbers = [row.number for row in rows]
+    index = _index(connection, table)
+    if index is None:
+        return
+    name, columns = index
+    pairs = ", ".join(f'"{column}"' for column in (number.name, *columns))
+    counted = f'SELECT {pairs}, count(*) FROM "{table.name}"'
+    scan = f"{counted} NOT INDEXED GROUP BY {pairs}"
+    search = f'{counted} INDEXED BY "{name}" GROUP BY {pairs}'
+    strays = _by_key(connection, f"{scan} EXCEPT {search}")
+    if not strays:
+        return
+    numbers = _numbers(connection, table, number)
     taken, ordered = set(numbers), _ascending(numbers)
-    return {
-        row.name: row.indexed
-        for row in rows
-        if row.indexed not in (None, row.number)
-        and row.indexed not in taken
-        and (not ordered or _is_named(connection, item, row.indexed))
-    }
+    for key, indexed in _by_key(connection, f"{search} EXCEPT {scan}").items():
+        missing, found = [own for own in indexed if own not in taken], strays.get(key, ())
+        if len(missing) != 1 or len(found) != 1:
+            continue
+        (own,), (row,) = missing, found
+        if not ordered or _is_named(connection, table, own):
+            yield own, row, dict(zip(columns, key, strict=True))
+
+
+def _by_key(connection: Connection, statement: str) -> dict[tuple[Any, ...], list[int]]:
+    found: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for number, *key, _ in connection.exec_driver_sql(statement):
+        found[tuple(key)].append(number)
+    return found
+
+
+def _change(
+    number: Column[int], own: int, row: int, key: dict[str, Any]
+) -> tuple[str, tuple[Any, ...]]:
+    """Return what moves a row in a copy of its table, whose rows lie as they did there: if another
+    one has that number and key rightfully, that tells them apart.
+    """
+    same = " AND ".join(f'"{name}" = ?' for name in (number.name, *key))
+    which = "min" if own < row else "max"
+    found = f"SELECT {which}(rowid) FROM rebuilt WHERE {same}"
+    move = f'UPDATE rebuilt SET "{number.name}" = ? WHERE rowid = ({found})'
+    return move, (own, row, *key.values())
+
+
+def _index(connection: Connection, table: Table) -> tuple[str, list[str]] | None:
+    """Return name and columns of an index that has all rows of a table, rather a unique one."""
+    run = connection.exec_driver_sql
+    find = 'SELECT name FROM pragma_index_list(?) WHERE NOT partial ORDER BY "unique" DESC, name'
+    for name in run(find, (table.name,)).scalars().all():
+        columns = run("SELECT name FROM pragma_index_info(?)", (name,)).scalars().all()
+        if not any(table.c[column].nullable for column in columns):
+            return name, [*columns]
+    return None
+
+
+def _numbers(connection: Connection, table: Table, number: Column[int]) -> Sequence[int]:
+    """Return the numbers of a table's rows, in the order in which they lie."""
+    scan = f'SELECT "{number.name}" FROM "{table.name}" NOT INDEXED'
+    return connection.exec_driver_sql(scan).scalars().all()
 
 
 def _ascending(numbers: Sequence[int]) -> bool:
     return all(before < number for before, number in pairwise(numbers))
 
 
-def _is_named(connection: Connection, item: _Numbered, number: int) -> bool:
+def _is_named(connection: Connection, table: Table, number: int) -> bool:
     return any(
-        connection.scalar(
-            text(f'SELECT 1 FROM "{column.table.name}" WHERE "{column.name}" = :number LIMIT 1'),
-            {"number": number},
-        )
-        for column in item.named_in
+        key.column.table is table
+        and connection.exec_driver_sql(
+            f'SELECT 1 FROM "{other.name}" WHERE "{key.parent.name}" = ? LIMIT 1', (number,)
+        ).scalar()
+        for other in metadata.sorted_tables
+        for key in other.foreign_keys
     )
 
 
-def _moves(item: _Numbered, right: dict[str, int]) -> list[tuple[str, tuple[int, str]]]:
-    statement = f'UPDATE rebuilt SET "{item.number.name}" = ? WHERE "{item.key.name}" = ?'
-    return [(statement, (number, name)) for name, number in right.items()]
-
-
-def _rebuild(
-    connection: Connection,
-    table: Table,
-    changes: Sequence[tuple[str, tuple[int, str]]],
-    *,
-    insert: str = "INSERT",
-) -> None:
+def _rebuild(connection: Connection, item: _Misplaced) -> None:
     """Write a table anew: UPDATE would look for rows in an order that they do not have."""
-    run = connection.exec_driver_sql
-    run(f'CREATE TEMP TABLE rebuilt AS SELECT * FROM "{table.name}" NOT INDEXED')
-    for statement, values in changes:
+    run, name = connection.exec_driver_sql, item.table.name
+    run(f'CREATE TEMP TABLE rebuilt AS SELECT * FROM "{name}" NOT INDEXED')
+    for statement, values in item.changes:
         run(statement, values)
-    run(f'DELETE FROM "{table.name}"')
-    run(f'{insert} INTO "{table.name}" SELECT * FROM rebuilt')
+    run(f'DELETE FROM "{name}"')
+    run(f'INSERT INTO "{name}" SELECT * FROM rebuilt')
     run("DROP TABLE rebuilt")

@@ -160,7 +160,7 @@ def test_weights_stored_in_half_precision_are_computed_in_float32(copy: Path) ->
     change_weights(copy, lambda weights: weights.update((k, v.half()) for k, v in weights.items()))
     half = opened(copy).score(QUERY, DOCUMENTS)
     change_weights(copy, lambda weights: weights.update((k, v.float()) for k, v in weights.items()))
-    # sums are ordered by where weights lie in memory; half precision is a thousand times further off
+    # sums are ordered by where weights lie in memory; half precision is far further off
     assert half == pytest.approx(opened(copy).score(QUERY, DOCUMENTS), abs=1e-5)
 
 

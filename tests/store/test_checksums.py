@@ -225,6 +225,16 @@ def test_a_repair_mends_one_bit_and_forgets_what_it_cannot_mend(
         assert part in gone
 
 
+def test_trust_that_was_changed_is_counted_anew_to_its_last_bit(
+    store: MemoryStore, sql: Sql
+) -> None:
+    memory = store.add("Ana lives in Porto.", confidence=7.5)
+    sql(store.path, "UPDATE memory SET alpha = alpha * (1 + 1e-14)")  # as several bits would
+    with MemoryStore.open(store.path) as other:
+        assert len(other.verify(repair=True).findings) == 1
+        assert other.get(memory.id) == memory
+
+
 def test_a_flipped_bit_of_the_encoders_identity_is_mended_on_opening(
     store: MemoryStore, sql: Sql
 ) -> None:
