@@ -172,7 +172,7 @@ class Reader(Worker):
         try:
             with self.said(op="backup", seen={}) as what:
                 self.store.backup(target)
-                with MemoryStore.open(target, read_only=True) as copy:
+                with MemoryStore.open(target, read_only=True, settings=SETTINGS) as copy:
                     report = copy.verify()
                     assert report.clean, report.findings
                     page = copy.list(namespace="*", limit=10_000)
