@@ -11,11 +11,12 @@ import contextlib
 import itertools
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Table
+from sqlalchemy.exc import DatabaseError
 
 from memstore.catalog.checksums import Checksum, checksums_of, crc, packed, place_of
 from memstore.catalog.tables import metadata
@@ -103,6 +104,22 @@ def contradiction(connection: Connection) -> str | None:
     for table, row, parent, _ in driver.execute("PRAGMA foreign_key_check"):
         return f"row {row} of {table} lost its parent in {parent}"
     return None
+
+
+def integrity(connection: Connection) -> list[str]:
+    """Return what SQLite finds wrong with the file."""
+    try:
+        found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+    except DatabaseError as error:  # it checks what it can read
+        return [str(error.orig)]
+    return [str(message) for message in found if message != "ok"]
+
+
+def lost_pages(messages: Iterable[str]) -> bool:
+    """Say whether some of SQLite's findings are of pages that nothing names, or that two do: they
+    may hold rows, which writing anything anew would lose.
+    """
+    return any("never used" in message or "2nd reference" in message for message in messages)
 
 
 @dataclass(frozen=True, slots=True)

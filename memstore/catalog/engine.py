@@ -236,8 +236,8 @@ def rewrite(engine: Engine, store: Path, consequence: str = "", *, checked: bool
 
     Args:
         consequence: a sentence on what it means if that fails, and a space.
-        checked: whether `contradiction` was asked. It is refused to write anew what contradicts
-            itself: that tells a repair what was right.
+        checked: whether the caller knows what SQLite finds wrong with it. Else it is refused to
+            write anew what contradicts itself: that tells a repair what was right.
 
     Returns:
         Whether that was all: a reader, or another who empties the log, may keep old pages there.
@@ -262,7 +262,7 @@ def rewrite(engine: Engine, store: Path, consequence: str = "", *, checked: bool
         except sqlite3.OperationalError as error:
             # also where a damaged page names another that no database is large enough to have
             full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
-            found = first_damage(connection) if full else None
+            found = contradiction(connection) if full else None
             if found is None:
                 raise
             raise IndexDamaged(

@@ -106,9 +106,9 @@ def reliabilities(
             .order_by(event.c.id.desc())
         )
         for row in later:  # newest first: the oldest change behind `until` is what remains
-            before = {name: values[0] for name, values in log.payload(row).items()}
             if row.source_id not in found:  # that nobody asked for
                 continue
+            before = {name: values[0] for name, values in log.payload(row).items()}
             found[row.source_id] = Reliability(before["reliability"], before["vote_weight"])
     return found
 

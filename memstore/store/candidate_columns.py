@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from memstore.catalog import feedback, memories, scoring_columns
 from memstore.catalog.scoring_columns import ScoringColumns
 from memstore.scoring.evidence import RECENT_USES, unpack_uses
-from memstore.store.counters import NOTHING_SAID, replayed, sources_of
+from memstore.store.counters import NOTHING_SAID, believed_sources, replayed
 from memstore.store.drafts import reference_time
 
 _REPLAYED = ("prior", "importance", "observed_at")
@@ -47,7 +47,9 @@ def _replay(
     """Put back what was recorded later."""
     said = feedback.said(connection, columns.ids, until=known_at)
     items = list(feedback.trusted(connection, rows))
-    reliabilities = feedback.reliabilities(connection, sources_of(items, said), until=known_at)
+    reliabilities = feedback.reliabilities(
+        connection, believed_sources(items, said), until=known_at
+    )
     earlier = feedback.earlier_values(connection, columns.ids, _REPLAYED, known_at=known_at)
     places = {id_: place for place, id_ in enumerate(columns.ids)}
     for cached in items:

@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
 from sqlalchemy import Connection, func, select, text
-from sqlalchemy.exc import DatabaseError
 
 from memstore.catalog import links, log, memories, segments, vectors
-from memstore.catalog.damage import CHECKED, any_bytes
+from memstore.catalog.damage import CHECKED, any_bytes, integrity, lost_pages
 from memstore.catalog.engine import SENSELESS, named_errors, reading, rewrite, writing
 from memstore.catalog.tables import (
     entity_count,
@@ -125,25 +124,28 @@ def verify(opened: OpenStore, *, repair: bool, now: int) -> VerifyReport:
             )
         if opened.read_only and not wrong.rows:
             wrong = _still_wrong(opened, wrong, named)
-        left = wrong
-        if repair and wrong.findings():
+        left, found = wrong, wrong.findings()
+
+        def look() -> _Wrong:
+            """Compare again, and note what could not be seen before."""
+            still = _compared(opened)
+            for place, message in still.findings().items():
+                found.setdefault(place, message)
+            return still
+
+        if repair and found:
             try:
-                left = _repair(opened, wrong, told, now)
+                left = _repair(opened, wrong, told, look, now)
             except IndexDamaged as error:  # too damaged to be written
                 unfinished.append(Finding(code="sqlite", message=str(error)))
-                left = _compared(opened)
-    before, after = wrong.findings(), left.findings()
+                left = look()
+    after = left.findings()
     findings = [
         _finding(code, place, message, told, gone=(code, place) not in after)
-        for (code, place), message in before.items()
+        for (code, place), message in found.items()
     ]
     if repair and (left.file or unfinished):
         findings.append(Finding(code="sqlite", message=_RESTORE))
-    findings += [  # what the repair brought to light
-        Finding(code=code, message=message)
-        for (code, place), message in after.items()
-        if (code, place) not in before
-    ]
     return VerifyReport(findings=(*moved, *findings, *unfinished), checked=checked)
 
 
@@ -160,7 +162,7 @@ def _finding(
 
 def _compare(connection: Connection, opened: OpenStore) -> _Wrong:
     dim, index = opened.identity.dim, opened.path / INDEX
-    file = _sqlite(connection)
+    file = integrity(connection)
     rows: Rows = {}
     for table in CHECKED:
         try:
@@ -223,18 +225,29 @@ def _still_wrong(opened: OpenStore, wrong: _Wrong, named: dict[int | None, str])
     )
 
 
-def _repair(opened: OpenStore, wrong: _Wrong, told: dict[Key, Outcome], now: int) -> _Wrong:
+def _repair(
+    opened: OpenStore,
+    wrong: _Wrong,
+    told: dict[Key, Outcome],
+    look: Callable[[], _Wrong],
+    now: int,
+) -> _Wrong:
     """Repair what can be, and return what is wrong after it. For whoever holds the index.
 
     Args:
         told: gets what became of the rows that were not as they were written.
+        look: compares again.
     """
     index = opened.path / INDEX
     if wrong.rows or wrong.file:
         told |= mend_rows(opened, wrong.rows, reindex=bool(wrong.file), now=now)
-        wrong = _compared(opened)  # what these hid
-    if wrong.file:  # free pages, perhaps, that are none
+        wrong = look()  # what these hid
+    if wrong.file and not lost_pages(wrong.file):  # free pages, perhaps, that are none
         rewrite(opened.engine, opened.path, checked=True)
+        wrong = look()  # rows too that could not be read, or not be found by others
+        if wrong.rows:
+            told |= mend_rows(opened, wrong.rows, reindex=False, now=now)
+            wrong = look()
     if wrong.orphans:
         with writing(opened.engine, opened.path) as connection:
             _remove(connection, wrong.orphans)
@@ -258,21 +271,12 @@ def _repair(opened: OpenStore, wrong: _Wrong, told: dict[Key, Outcome], now: int
     if wrong.counters:
         with writing(opened.engine, opened.path) as connection:
             recount(connection)
-    return _compared(opened)
+    return look()
 
 
 def _compared(opened: OpenStore) -> _Wrong:
     with reading(opened.engine, opened.path) as connection:
         return _compare(connection, opened)
-
-
-def _sqlite(connection: Connection) -> list[str]:
-    """Return what SQLite finds wrong with the file."""
-    try:
-        found = connection.execute(text("PRAGMA integrity_check")).scalars().all()
-    except DatabaseError as error:  # it checks what it can read
-        return [str(error.orig)]
-    return [str(message) for message in found if message != "ok"]
 
 
 def _changed_keys(connection: Connection) -> list[str]:

@@ -41,7 +41,7 @@ def replayed(item: Trusted, said: Said, reliabilities: dict[int, Reliability]) -
     )
 
 
-def sources_of(items: Iterable[Trusted], said: Mapping[str, Said]) -> set[int]:
+def believed_sources(items: Iterable[Trusted], said: Mapping[str, Said]) -> set[int]:
     """Return the sources that wrote memories or voted on them."""
     voters = [source for one in said.values() for source in one.votes]
     writers = [item.source_id for item in items]
@@ -59,7 +59,7 @@ def differing(
     items = list(feedback.trusted(connection, rows))
     said = feedback.said(connection, None if rows is None else [item.id for item in items])
     # one that is not there is an orphan's, which verify tells of
-    believed = None if rows is None else sources_of(items, said)
+    believed = None if rows is None else believed_sources(items, said)
     reliabilities = feedback.reliabilities(connection, believed)
     for item in items:
         right = replayed(item, said.get(item.id, NOTHING_SAID), reliabilities)

@@ -70,7 +70,8 @@ def forget(
         StoreLocked: purged, but another process reads and so keeps the old bytes in the
             write-ahead log, or is compacting the index; run it again when it is done.
         IndexDamaged: the database contradicts itself, and a purge would take what tells a repair
-            what was right; nothing was forgotten.
+            what was right: nothing was forgotten. Or files of the index are damaged: the memories
+            are forgotten, and left in them.
         StoreUnwritable: nothing was changed; or purged, but the database could not be written
             anew, which takes up to twice its size in free space: run it again.
     """
@@ -289,7 +290,8 @@ def _rows_of(connection: Connection, ids: Sequence[str], *, forgotten_too: bool)
 def _rewrite(opened: OpenStore) -> None:
     """Leave no old page behind: write the database anew and empty the write-ahead log."""
     try:
-        complete = rewrite(opened.engine, opened.path, checked=True)
+        gone = "The memories are gone from every result, but their old pages are not. "
+        complete = rewrite(opened.engine, opened.path, gone, checked=True)
     except StoreLocked as error:
         raise _still_read(opened) from error
     except StoreUnwritable as error:

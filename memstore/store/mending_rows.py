@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Boolean, Column, Connection, LargeBinary, Table, Text, delete
 
 from memstore.catalog import links, log, memories, segments, vectors
-from memstore.catalog.checksums import crc
+from memstore.catalog.checksums import crc, damaged
 from memstore.catalog.damage import DamagedRow, any_bytes, damaged_rows, mend
 from memstore.catalog.engine import reading, writing
 from memstore.catalog.sql import among
@@ -307,9 +307,9 @@ def _forgotten(opened: OpenStore, connection: Connection, row: DamagedRow, now: 
     if "namespace_id" in changes:
         changes["namespace_id"] = memories.namespace_id(connection, "damaged")
     _write(connection, row, changes)
-    id_ = connection.exec_driver_sql(
-        "SELECT id FROM memory WHERE rowid = ?", (row.rowid,)
-    ).scalar_one()
+    id_ = connection.exec_driver_sql("SELECT id FROM memory WHERE rowid = ?", (row.rowid,)).scalar()
+    if id_ is None:
+        raise damaged(_place(row), "it cannot be found by its number")
     log.append_event(connection, id_, _LOST, now=now)
     namespace = connection.exec_driver_sql(
         "SELECT path FROM memory JOIN namespace ON namespace.id = namespace_id "

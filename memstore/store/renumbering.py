@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Table
 
 from memstore.catalog import log
-from memstore.catalog.damage import any_bytes
+from memstore.catalog.damage import any_bytes, integrity, lost_pages
 from memstore.catalog.engine import open_engine, reading, writing
 from memstore.catalog.tables import hot_vector, metadata, tombstone
 from memstore.store.opening import OpenStore
@@ -31,8 +31,8 @@ class _Misplaced:
 def renumber(opened: OpenStore, *, now: int) -> list[str]:
     """Move such rows back, in one transaction, and say of each what was done.
 
-    Vectors and tombstones have the numbers of passages, and no index. They are put in order again;
-    of vectors, those that are under one number are left out, to be made anew.
+    Vectors and tombstones have the numbers of passages, which no index of theirs knows. They are
+    put in order again; of vectors, those that are under one number are left out, to be made anew.
 
     Args:
         now: UTC microseconds.
@@ -42,7 +42,8 @@ def renumber(opened: OpenStore, *, now: int) -> list[str]:
         StoreUnwritable: there is no space for it.
     """
     with reading(opened.engine, opened.path) as connection, any_bytes(connection):
-        if not [*_misplaced(connection)]:  # nobody is to wait for this
+        # nobody is to wait for this; and rows of a page that another table has too look misplaced
+        if not [*_misplaced(connection)] or lost_pages(integrity(connection)):
             return []
     told: list[str] = []
     # what names a row must neither keep it in its place nor go with it
@@ -96,10 +97,10 @@ def _moves(
     by an index and by those who name them, or by the order of the rows: else it is the index that
     is wrong.
     """
-    index = _index(connection, table)
-    if index is None:
+    indexes = _indexes(connection, table)
+    if not indexes:
         return
-    name, columns = index
+    (name, columns), *others = indexes
     pairs = ", ".join(f'"{column}"' for column in (number.name, *columns))
     counted = f'SELECT {pairs}, count(*) FROM "{table.name}"'
     scan = f"{counted} NOT INDEXED GROUP BY {pairs}"
@@ -114,7 +115,11 @@ def _moves(
         if len(missing) != 1 or len(found) != 1:
             continue
         (own,), (row,) = missing, found
-        if not ordered or _is_named(connection, table, own):
+        if (
+            not ordered
+            or _is_named(connection, table, own)
+            or any(_agree(connection, table, number, other, own, row) for other, _ in others)
+        ):
             yield own, row, dict(zip(columns, key, strict=True))
 
 
@@ -131,22 +136,32 @@ def _change(
     """Return what moves a row in a copy of its table, whose rows lie as they did there: if another
     one has that number and key rightfully, that tells them apart.
     """
-    same = " AND ".join(f'"{name}" = ?' for name in (number.name, *key))
+    same = " AND ".join(f'"{name}" IS ?' for name in (number.name, *key))
     which = "min" if own < row else "max"
     found = f"SELECT {which}(rowid) FROM rebuilt WHERE {same}"
     move = f'UPDATE rebuilt SET "{number.name}" = ? WHERE rowid = ({found})'
     return move, (own, row, *key.values())
 
 
-def _index(connection: Connection, table: Table) -> tuple[str, list[str]] | None:
-    """Return name and columns of an index that has all rows of a table, rather a unique one."""
+def _indexes(connection: Connection, table: Table) -> list[tuple[str, list[str]]]:
+    """Return name and columns of the indexes that have all rows of a table, unique ones first."""
     run = connection.exec_driver_sql
     find = 'SELECT name FROM pragma_index_list(?) WHERE NOT partial ORDER BY "unique" DESC, name'
-    for name in run(find, (table.name,)).scalars().all():
-        columns = run("SELECT name FROM pragma_index_info(?)", (name,)).scalars().all()
-        if not any(table.c[column].nullable for column in columns):
-            return name, [*columns]
-    return None
+    found = [
+        (name, [*run("SELECT name FROM pragma_index_info(?)", (name,)).scalars()])
+        for name in run(find, (table.name,)).scalars().all()
+    ]
+    # the rows of the first one are told apart by its columns
+    return sorted(found, key=lambda index: any(table.c[column].nullable for column in index[1]))
+
+
+def _agree(
+    connection: Connection, table: Table, number: Column[int], index: str, own: int, row: int
+) -> bool:
+    """Say whether an index has a row's own number, and not the one under which it lies."""
+    scan = f'SELECT "{number.name}" FROM "{table.name}" INDEXED BY "{index}"'
+    found = connection.exec_driver_sql(f'{scan} WHERE +"{number.name}" IN (?, ?)', (own, row))
+    return set(found.scalars()) == {own}
 
 
 def _numbers(connection: Connection, table: Table, number: Column[int]) -> Sequence[int]:

@@ -258,6 +258,7 @@ def check_repaired(path: Path, undamaged: Undamaged, place: str) -> str:
         there = {item.id: item for item in store.list(namespace="*", limit=1000).memories}
         store.query(QUESTIONS[0], namespace="*")
     if not told:
+        check_same(asked(path, [*undamaged.memories]), undamaged, place)
         with MemoryStore.open(path, read_only=True) as store:
             scores = scored(store)
         assert scores.keys() == undamaged.scores.keys(), f"{place}: {report}"
@@ -274,6 +275,16 @@ def check_repaired(path: Path, undamaged: Undamaged, place: str) -> str:
                 f"{place}: {report}"
             )
     return "lost something" if told else "repaired"
+
+
+def check_same(answers: Answers, undamaged: Undamaged, place: str) -> None:
+    """See that a repaired store answers as before, but for scores of what was encoded anew."""
+    for name, before in undamaged.answers.items():
+        answer = answers[name]
+        if name.startswith("history"):  # a repair adds to it
+            answer = tuple(event for event in answer if event.verb != "repair")
+        if not name.startswith(("query", "ana", "export")):
+            assert answer == before, f"{place}: {name}"
 
 
 def flips(undamaged: Undamaged, part: int) -> Iterator[tuple[str, int, int]]:
@@ -381,6 +392,11 @@ def test_a_row_under_another_number_is_found_and_shows_nothing_of_that_one(
             assert outcome == "repaired", f"{place}: {report}"
         tried += 1
     assert tried
+    for place, at, after in longer_numbers(undamaged, table):
+        damage(undamaged, path, at, after)
+        check_nothing_false(asked(path, [*undamaged.memories]), undamaged, place)
+        check_repaired(path, undamaged, place)
+        tried += 1
     record_property("flips", tried)
 
 
@@ -399,15 +415,24 @@ def test_who_writes_beside_a_row_under_another_number_is_told_or_writes_what_is_
             with MemoryStore.open(path) as store:
                 try:
                     assert write(store, id_) == expected, place
+                    changed = {id_}
                 except IndexDamaged as error:
-                    told = str(error)
+                    told, changed = str(error), set()
                     assert "verify --repair" in told or "backup" in told, f"{place}: {told}"
                 except (MemoryNotFound, StoreLocked):
-                    pass  # hidden, or taken for changed meanwhile: nothing was written
-            verified(path, repair=True)
-            again = verified(path, repair=False)
-            assert isinstance(again, VerifyReport), f"{place}: {again}"
-            assert again.clean, f"{place}: {again}"
+                    changed = set()  # hidden, or taken for changed meanwhile
+            report = verified(path, repair=True)
+            assert isinstance(report, VerifyReport), f"{place}: {report}"
+            assert all(finding.repaired for finding in report.findings), f"{place}: {report}"
+            assert verified(path, repair=False).clean, place
+            with MemoryStore.open(path, read_only=True) as store:
+                there = {item.id: item for item in store.list(namespace="*", limit=1000).memories}
+            for other, before in undamaged.memories.items():
+                if other not in changed:
+                    after = there[other]
+                    assert (after.text, after.source, after.entities) == (
+                        *(before.text, before.source, before.entities),
+                    ), f"{place}: {report}"
 
 
 def test_open_stores_learn_of_rows_that_were_moved_back(
@@ -453,8 +478,21 @@ def other_numbers(undamaged: Undamaged, table: str) -> Iterator[tuple[str, int, 
             yield f"row {number} of {table} -> {number ^ change}", at, number ^ change
 
 
-def row_numbers(undamaged: Undamaged, table: str) -> Iterator[int]:
-    """Yield where the numbers of a table's rows lie, those of one byte.
+def longer_numbers(undamaged: Undamaged, table: str) -> Iterator[tuple[str, int, int]]:
+    """The same for numbers that take the byte behind them as theirs, and all rows move with it, and
+    for the numbers by which pages are found.
+    """
+    places = [*row_numbers(undamaged, table)]
+    for at in places if TORTURE else places[:1]:
+        yield f"a row of {table} with a longer number", at, undamaged.database[at] | 0x80
+    for at in row_numbers(undamaged, table, interior=True):
+        for change in (1, 2, 4, 0x80) if TORTURE else (4,):
+            number = undamaged.database[at]
+            yield f"the key {number} of {table} -> {number ^ change}", at, number ^ change
+
+
+def row_numbers(undamaged: Undamaged, table: str, *, interior: bool = False) -> Iterator[int]:
+    """Yield where the numbers of a table's rows lie, those of one byte; or those of its pages.
 
     Source: sqlite.org/fileformat2.html, section 1.6.
     """
@@ -474,6 +512,9 @@ def row_numbers(undamaged: Undamaged, table: str) -> Iterator[int]:
             cell = begin + int.from_bytes(database[pointer : pointer + 2], "big")
             if not leaf:
                 pages.append(int.from_bytes(database[cell : cell + 4], "big"))
+                if interior and database[cell + 4] < 0x80:
+                    yield cell + 4
+            if interior or not leaf:
                 continue
             at = next(at for at in range(cell, cell + 9) if database[at] < 0x80) + 1
             if database[at] < 0x80:
