@@ -52,14 +52,15 @@ class _Orphan:
 
 @dataclass(frozen=True, slots=True)
 class _Wrong:
-    """What disagrees: what SQLite says of the file, and what could not be read; rows that are not
-    as they were written; rows without parents; memory row → what is wrong with its passages;
-    segment → what is wrong with its files; what is wrong with the copy of the columns; namespace
-    and entity → what is wrong with their count; memory row → which of its counters of feedback are
-    not as the event log has them; memories without an event.
+    """What disagrees: what SQLite says of the file, and what could not be compared; tables that
+    cannot be read; rows that are not as they were written; rows without parents; memory row → what
+    is wrong with its passages; segment → what is wrong with its files; what is wrong with the copy
+    of the columns; namespace and entity → what is wrong with their count; memory row → which of its
+    counters of feedback are not as the event log has them; memories without an event.
     """
 
     file: list[str]
+    unread: list[str]
     rows: Rows
     orphans: list[_Orphan]
     passages: dict[int, str]
@@ -72,7 +73,7 @@ class _Wrong:
     def findings(self) -> dict[tuple[str, object], str]:
         """Return code and place → what is wrong there."""
         return {
-            **{("sqlite", message): message for message in self.file},
+            **{("sqlite", message): message for message in (*self.file, *self.unread)},
             **{("checksum", key): described(row) for key, row in self.rows.items()},
             **{
                 ("foreign_key", item): f"row {item.row} of {item.table} lost its parent in "
@@ -133,7 +134,8 @@ def verify(opened: OpenStore, *, repair: bool, now: int) -> VerifyReport:
                 found.setdefault(place, message)
             return still
 
-        if repair and found:
+        # what is written anew of a table that cannot be read might be made up by what was damaged
+        if repair and found and not wrong.unread:
             try:
                 left = _repair(opened, wrong, told, look, now)
             except IndexDamaged as error:  # too damaged to be written
@@ -144,7 +146,7 @@ def verify(opened: OpenStore, *, repair: bool, now: int) -> VerifyReport:
         _finding(code, place, message, told, gone=(code, place) not in after)
         for (code, place), message in found.items()
     ]
-    if repair and (left.file or unfinished):
+    if repair and (left.file or left.unread or unfinished):
         findings.append(Finding(code="sqlite", message=_RESTORE))
     return VerifyReport(findings=(*moved, *findings, *unfinished), checked=checked)
 
@@ -162,14 +164,14 @@ def _finding(
 
 def _compare(connection: Connection, opened: OpenStore) -> _Wrong:
     dim, index = opened.identity.dim, opened.path / INDEX
-    file = integrity(connection)
+    file, unread = integrity(connection), []
     rows: Rows = {}
     for table in CHECKED:
         try:
             with named_errors(opened.path):
                 rows |= wrong_rows(connection, table)
         except IndexDamaged as error:
-            file.append(f"table {table.name} cannot be read: {error}")
+            unread.append(f"table {table.name} cannot be read: {error}")
 
     def tried(look: Callable[[], T], nothing: T) -> T:
         """Look at more, unless what is wrong already is in the way."""
@@ -177,10 +179,10 @@ def _compare(connection: Connection, opened: OpenStore) -> _Wrong:
             with named_errors(opened.path):
                 return look()
         except IndexDamaged as error:
-            if not rows and not file:
+            if not (rows or file or unread):
                 file.append(str(error))
         except SENSELESS:
-            if not rows and not file:
+            if not (rows or file or unread):
                 raise
         return nothing
 
@@ -188,6 +190,7 @@ def _compare(connection: Connection, opened: OpenStore) -> _Wrong:
         file += tried(lambda: _changed_keys(connection), [])
         return _Wrong(
             file,
+            unread,
             rows,
             tried(lambda: _orphans(connection), []),
             tried(lambda: broken_passages(connection, dim), {}),
