@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from memstore.errors import BadInput, IndexDamaged
 from memstore.index._kernels import token_maxima
+from memstore.index.files import ADVICE
 from memstore.index.quantization import TokenCodes, TokenScales
 from memstore.maxsim import TokenVectors
 
@@ -169,30 +170,37 @@ class HotTier:
         codes: TokenCodes,
         scales: TokenScales,
     ) -> list[int]:
-        count = len(passage_ids)
+        new_ids: list[int] = passage_ids.tolist()
+        wrong = self._wrong(new_ids, owners, lengths, codes, scales)
+        if wrong is not None:
+            raise IndexDamaged(f"{wrong}. {ADVICE}")
+        return new_ids
+
+    def _wrong(
+        self,
+        new_ids: list[int],
+        owners: Ids,
+        lengths: NDArray[np.int64],
+        codes: TokenCodes,
+        scales: TokenScales,
+    ) -> str | None:
+        count = len(new_ids)
         if not len(owners) == len(lengths) == count:
-            raise IndexDamaged(
-                f"{count} passages come with {len(owners)} owners and {len(lengths)} lengths"
-            )
+            return f"{count} passages come with {len(owners)} owners and {len(lengths)} lengths"
         if count and lengths.min() < 1:
-            raise IndexDamaged(
-                f"passage {passage_ids[lengths.argmin()]} has {lengths.min()} token vectors"
-            )
+            return f"passage {new_ids[lengths.argmin()]} has {lengths.min()} token vectors"
         expected = (int(lengths.sum()), self.dim)
         if codes.dtype != np.int8 or codes.shape != expected or scales.shape != expected[:1]:
-            raise IndexDamaged(
+            return (
                 f"{count} passages of {expected[0]} tokens in {self.dim} dimensions come with "
                 f"{codes.dtype} codes {codes.shape} and scales {scales.shape}"
             )
         if not (np.isfinite(scales) & (scales >= 0)).all():
-            raise IndexDamaged("a token's scale is negative or not finite")
-        new_ids: list[int] = passage_ids.tolist()
+            return "a token's scale is negative or not finite"
         if len(set(new_ids)) < count:
-            raise IndexDamaged("the same passage comes twice in one call")
+            return "the same passage comes twice in one call"
         known = self._slots.keys() & set(new_ids)
-        if known:
-            raise IndexDamaged(f"passage {min(known)} is in the hot tier already")
-        return new_ids
+        return f"passage {min(known)} is in the hot tier already" if known else None
 
     def _reserve(self, passages: int, tokens: int) -> None:
         # The array that is compared grows last: running out of memory halfway changes nothing.

@@ -187,7 +187,7 @@ def _compare(connection: Connection, opened: OpenStore) -> _Wrong:
         return nothing
 
     with any_bytes(connection):
-        file += tried(lambda: _changed_keys(connection), [])
+        file += tried(lambda: _changed_schema(connection), [])
         return _Wrong(
             file,
             unread,
@@ -282,19 +282,27 @@ def _compared(opened: OpenStore) -> _Wrong:
         return _compare(connection, opened)
 
 
-def _changed_keys(connection: Connection) -> list[str]:
-    """Return which foreign keys are not as they were created: the schema is damaged."""
+def _changed_schema(connection: Connection) -> list[str]:
+    """Return which columns and foreign keys are not as they were created: the schema is damaged."""
     changed = []
     for table in metadata.sorted_tables:
-        created = {
+        columns = {
+            (column.name, column.type.compile(connection.dialect), int(not column.nullable))
+            for column in table.columns
+        }
+        if columns != {
+            (row.name, row.type, row.notnull)
+            for row in connection.execute(text(f'PRAGMA table_info("{table.name}")'))
+        }:
+            changed.append(f"the schema is damaged: the columns of {table.name} are changed")
+        keys = {
             (key.column.table.name, key.parent.name, key.column.name, key.ondelete or "NO ACTION")
             for key in table.foreign_keys
         }
-        found = {
+        if keys != {
             (row.table, getattr(row, "from"), row.to, row.on_delete)
             for row in connection.execute(text(f'PRAGMA foreign_key_list("{table.name}")'))
-        }
-        if found != created:
+        }:
             changed.append(f"the schema is damaged: the foreign keys of {table.name} are changed")
     return changed
 

@@ -7,6 +7,7 @@ is shown meanwhile is exactly what was stored, though a list may be short; or al
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -361,6 +362,20 @@ def test_a_file_format_of_no_sqlite_is_damage(undamaged: Undamaged, tmp_path: Pa
     assert check_repaired(path, undamaged, "schema format") == "refused"
 
 
+def test_a_column_of_another_type_is_damage_of_the_schema(
+    undamaged: Undamaged, tmp_path: Path
+) -> None:
+    path = tmp_path / "agent.mem"
+    shutil.copytree(undamaged.path, path)
+    written, damaged = b"importance FLOAT", b"importance NLOAT"
+    assert written in undamaged.database
+    (path / "memstore.db").write_bytes(undamaged.database.replace(written, damaged, 1))
+    report = verified(path, repair=False)
+    assert isinstance(report, VerifyReport)
+    assert "columns of memory are changed" in report.findings[0].message
+    assert check_repaired(path, undamaged, repr(damaged)) == "backup needed"
+
+
 # what a write makes true, where damage could make something false true; None for nothing
 VERBS: dict[str, Callable[[MemoryStore, str], Any]] = {
     "add": lambda store, id_: store.add("A red kite.", source="Bo", entities=["Lisbon"]).confidence,
@@ -409,8 +424,13 @@ def test_who_writes_beside_a_row_under_another_number_is_told_or_writes_what_is_
     shutil.copytree(undamaged.path, path)
     with MemoryStore.open(path) as store:
         expected = write(store, id_)
+    # a row that has the number of the event that is written next hides that one: not promised
+    last = max(undamaged.database[at] for at in row_numbers(undamaged, "event"))
     for table in FOUND_AGAIN:
-        for place, at, after in other_numbers(undamaged, table):
+        some = itertools.islice(other_numbers(undamaged, table), None if TORTURE else 1)
+        for place, at, after in some:
+            if table == "event" and after > last:
+                continue
             damage(undamaged, path, at, after)
             with MemoryStore.open(path) as store:
                 try:
@@ -423,7 +443,7 @@ def test_who_writes_beside_a_row_under_another_number_is_told_or_writes_what_is_
                     changed = set()  # hidden, or taken for changed meanwhile
             report = verified(path, repair=True)
             assert isinstance(report, VerifyReport), f"{place}: {report}"
-            assert all(finding.repaired for finding in report.findings), f"{place}: {report}"
+            assert report.clean, f"{place}: {report}"
             assert verified(path, repair=False).clean, place
             with MemoryStore.open(path, read_only=True) as store:
                 there = {item.id: item for item in store.list(namespace="*", limit=1000).memories}

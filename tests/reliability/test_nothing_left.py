@@ -449,7 +449,7 @@ def purge(point):
     with MemoryStore.open(path) as store:
         forgetting.writing, sealing.writing = map(stepping, (forgetting.writing, sealing.writing))
         rewrite = forgetting.rewrite
-        forgetting.rewrite = lambda *arguments: (step(), rewrite(*arguments), step())[1]
+        forgetting.rewrite = lambda *all, **named: (step(), rewrite(*all, **named), step())[1]
         sys.addaudithook(hook)
         last, steps = point, 0
         store.forget(ids, purge=True)
