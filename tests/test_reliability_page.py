@@ -35,7 +35,8 @@ def test_every_promise_names_tests_that_are_there(script: ModuleType) -> None:
 
 def test_the_page_is_what_the_script_writes(script: ModuleType) -> None:
     assert script.PAGE.read_text(encoding="utf-8") == script.page()
-    assert {name for name, counted in script.kept().items() if len(counted) > 1} == script.known()
+    assert script.kept().keys() <= script.known()
+    assert all(script.figures(promise) for promise in script.PROMISES)
 
 
 def test_the_page_reports_at_least_a_thousand_kills_and_no_crash(script: ModuleType) -> None:
