@@ -290,8 +290,7 @@ def _rows_of(connection: Connection, ids: Sequence[str], *, forgotten_too: bool)
 def _rewrite(opened: OpenStore) -> None:
     """Leave no old page behind: write the database anew and empty the write-ahead log."""
     try:
-        gone = "The memories are gone from every result, but their old pages are not. "
-        complete = rewrite(opened.engine, opened.path, gone, checked=True)
+        complete = rewrite(opened.engine, opened.path, checked=True)
     except StoreLocked as error:
         raise _still_read(opened) from error
     except StoreUnwritable as error:
