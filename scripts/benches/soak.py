@@ -87,7 +87,8 @@ def main() -> int:
         workload = Workload(store, memories=options.memories, seed=options.seed)
         workload.add_many()
         reader = subprocess.Popen(
-            # it has some twenty queries a second
+            # its samples are counted in queries, some twenty a second: a short run on a fast
+            # machine has enough of them to be judged
             [sys.executable, READER, path, str(options.seed), str(max(1, options.sample // 20))],
             env={"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,

@@ -345,9 +345,7 @@ def test_a_foreign_key_that_was_changed_is_found_and_a_backup_asked_for(
     undamaged: Undamaged, tmp_path: Path, written: bytes, damaged: bytes
 ) -> None:
     path = tmp_path / "agent.mem"
-    shutil.copytree(undamaged.path, path)
-    assert written in undamaged.database
-    (path / "memstore.db").write_bytes(undamaged.database.replace(written, damaged, 1))
+    damage_schema(undamaged, path, written, damaged)
     check_nothing_false(asked(path, [*undamaged.memories]), undamaged, repr(damaged))
     report = verified(path, repair=False)
     assert isinstance(report, MemstoreError) or not report.clean
@@ -366,14 +364,11 @@ def test_a_column_of_another_type_is_damage_of_the_schema(
     undamaged: Undamaged, tmp_path: Path
 ) -> None:
     path = tmp_path / "agent.mem"
-    shutil.copytree(undamaged.path, path)
-    written, damaged = b"importance FLOAT", b"importance NLOAT"
-    assert written in undamaged.database
-    (path / "memstore.db").write_bytes(undamaged.database.replace(written, damaged, 1))
+    damage_schema(undamaged, path, b"importance FLOAT", b"importance NLOAT")
     report = verified(path, repair=False)
     assert isinstance(report, VerifyReport)
     assert "columns of memory are changed" in report.findings[0].message
-    assert check_repaired(path, undamaged, repr(damaged)) == "backup needed"
+    assert check_repaired(path, undamaged, "the type of a column") == "backup needed"
 
 
 # what a write makes true, where damage could make something false true; None for nothing
@@ -487,6 +482,13 @@ def damage(undamaged: Undamaged, path: Path, at: int, after: int) -> None:
     with (path / "memstore.db").open("r+b") as database:
         database.seek(at)
         database.write(bytes([after]))
+
+
+def damage_schema(undamaged: Undamaged, path: Path, written: bytes, damaged: bytes) -> None:
+    """Put a copy of the undamaged store at a path, with the text of its schema changed."""
+    assert written in undamaged.database
+    shutil.copytree(undamaged.path, path)
+    (path / "memstore.db").write_bytes(undamaged.database.replace(written, damaged, 1))
 
 
 def other_numbers(undamaged: Undamaged, table: str) -> Iterator[tuple[str, int, int]]:
