@@ -1,0 +1,1 @@
+"""Doors for programs of a framework: one module and one extra each, nothing imported unasked."""
