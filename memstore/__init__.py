@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         StoreLocked,
         StoreNotFound,
         StoreUnwritable,
+        VersionConflict,
     )
     from memstore.settings import Settings
     from memstore.store import MemoryStore
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from memstore.store.learning import LearnedWeights, LearnReport
     from memstore.types import (
         CompactReport,
+        Dropped,
         Entity,
         Event,
         Explanation,
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
         IngestReport,
         LineError,
         Memory,
+        Namespace,
         Neighbour,
         NewMemory,
         Page,
@@ -78,6 +81,7 @@ _HOMES = {
     "memstore.settings": ("Settings",),
     "memstore.types": (
         "CompactReport",
+        "Dropped",
         "Entity",
         "Event",
         "Explanation",
@@ -90,6 +94,7 @@ _HOMES = {
         "IngestReport",
         "LineError",
         "Memory",
+        "Namespace",
         "Neighbour",
         "NewMemory",
         "Page",
@@ -122,6 +127,7 @@ _HOMES = {
         "StoreLocked",
         "StoreNotFound",
         "StoreUnwritable",
+        "VersionConflict",
     ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -130,6 +136,7 @@ __all__ = [
     "BadInput",
     "CalibrationReport",
     "CompactReport",
+    "Dropped",
     "EncoderMismatch",
     "EncoderUnavailable",
     "Entity",
@@ -154,6 +161,7 @@ __all__ = [
     "MemoryStore",
     "MemstoreError",
     "MissingExtra",
+    "Namespace",
     "Neighbour",
     "NewMemory",
     "Page",
@@ -177,6 +185,7 @@ __all__ = [
     "TemporalCue",
     "TokenMatch",
     "VerifyReport",
+    "VersionConflict",
     "__version__",
 ]
 

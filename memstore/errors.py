@@ -2,7 +2,8 @@
 
     MemstoreError
     ├── BadInput              an argument, file line or filter that cannot be accepted
-    │   └── MemoryNotFound    no memory has this id or key
+    │   ├── MemoryNotFound    no memory has this id or key
+    │   └── VersionConflict   the memory is not as the caller knew it
     ├── StoreNotFound         no store at this path
     ├── StoreLocked           another process kept the write lock longer than the wait
     ├── StoreUnwritable       the disk is full, the medium read-only, or I/O failed
@@ -34,6 +35,10 @@ class BadInput(MemstoreError):
 
 class MemoryNotFound(BadInput):
     """No memory has the given id or key, or it was forgotten."""
+
+
+class VersionConflict(BadInput):
+    """A memory was changed since the caller read it; nothing was changed by this call."""
 
 
 class StoreNotFound(MemstoreError):

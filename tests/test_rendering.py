@@ -76,6 +76,11 @@ def test_xml_has_an_element_per_hit():
     )
 
 
+def test_a_time_is_written_without_fractions_of_a_second():
+    odd = hit(occurred_at=NOON.replace(microsecond=123456))
+    assert render_hits([odd], "text") == "[1] Ana lives in Porto. (2026-03-02T12:00:00Z)"
+
+
 def test_no_hits_render_as_nothing():
     assert [render_hits([], style) for style in ("text", "markdown", "xml")] == [
         "",

@@ -118,6 +118,16 @@ def namespaces_under(connection: Connection, path: str) -> dict[int, str]:
     return {row.id: row.path for row in rows}
 
 
+def count_by_namespace(connection: Connection, path: str) -> dict[str, int]:
+    """Return path → number of live memories, of a namespace and all below it that hold any."""
+    paths = namespaces_under(connection, path)
+    counted = select(memory.c.namespace_id, func.count()).where(
+        live, among(memory.c.namespace_id, paths)
+    )
+    rows = connection.execute(counted.group_by(memory.c.namespace_id)).all()
+    return {paths[space]: count for space, count in rows}
+
+
 def source_id(connection: Connection, name: str | None) -> int | None:
     """Return the id of a source, creating it; None for no source."""
     if name is None:
@@ -177,12 +187,30 @@ def load_with_columns(
 
 
 def load_page(
-    connection: Connection, condition: ColumnElement[bool], after: int, limit: int
+    connection: Connection,
+    condition: ColumnElement[bool],
+    after: int | None,
+    limit: int,
+    *,
+    newest_first: bool = False,
 ) -> list[tuple[int, Memory]]:
-    """Return up to `limit` live memories behind row `after`, with their rows, in stored order."""
-    statement = _memories.where(live, memory.c.row > after, condition)
-    rows = connection.execute(statement.order_by(memory.c.row).limit(limit)).all()
-    check_order((row.row for row in rows), after)
+    """Return up to `limit` live memories with their rows, in stored order or the opposite one.
+
+    Args:
+        after: the row that the page before ended with, None for the first page.
+    """
+    number = memory.c.row
+    statement = _memories.where(live, condition)
+    if after is not None:
+        statement = statement.where(number < after if newest_first else number > after)
+    rows = connection.execute(
+        statement.order_by(number.desc() if newest_first else number).limit(limit)
+    ).all()
+    numbers = [row.row for row in rows]
+    if newest_first:  # told from the last one, a page is in stored order
+        check_order([*numbers[::-1], *([] if after is None else [after])], 0)
+    else:
+        check_order(numbers, after or 0)
     return [(row.row, _memory(row)) for row in rows]
 
 

@@ -43,7 +43,7 @@ from memstore.cli.maintain import (
 )
 from memstore.cli.options import setting
 from memstore.cli.rank import rank
-from memstore.cli.read import get, history, list_command, query
+from memstore.cli.read import get, history, list_command, namespaces, query
 from memstore.cli.write import add, forget, ingest, init, update
 from memstore.errors import MemstoreError
 from memstore.settings import DEFAULT_STORE
@@ -110,6 +110,7 @@ for _command in (
     add,
     get,
     list_command,
+    namespaces,
     update,
     forget,
     history,

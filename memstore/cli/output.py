@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from memstore.times import iso
+from memstore.types import Memory
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
         Event,
         Hit,
         LineError,
-        Memory,
+        Namespace,
         Neighbour,
         QueryResult,
         Source,
@@ -58,7 +59,12 @@ def harmless(text: str) -> str:
 def plain(value: Any) -> Any:
     """Return a value as JSON can hold it: dataclasses as objects, times as ISO-8601 with Z."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+        written = {
+            item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)
+        }
+        if isinstance(value, Memory):
+            written["version"] = value.version
+        return written
     if isinstance(value, datetime):
         return iso(value)
     if isinstance(value, timedelta):
@@ -122,6 +128,10 @@ def print_result(result: QueryResult, *, explain: bool) -> None:
             text = "\n  ".join([text, *_explained(hit)])
         _add_row(table, str(hit.rank), f"{hit.score:.2f}", _when(hit.memory), text)
     _print_table(table, empty="Nothing found.")
+    for left_out in result.dropped:
+        why = left_out.reason.replace("_", " ")
+        of = f" of {left_out.like}" if left_out.like else f", {left_out.tokens} tokens"
+        note(f"left out: {shortened(left_out.memory.text)!r} ({why}{of})")
     for item in result.suppressed:
         note(f"not shown: {shortened(item.memory.text)!r} ({item.reason})")
     if result.temporal is not None:
@@ -198,6 +208,14 @@ def print_memories(memories: Iterable[Memory]) -> None:
     table = _table("id", "when", "key", "memory")
     for item in memories:
         _add_row(table, item.id, _when(item), item.key or "", shortened(item.text))
+    _print_table(table, empty="No memories.")
+
+
+def print_namespaces(namespaces: Iterable[Namespace]) -> None:
+    """Print namespaces as a table."""
+    table = _table("namespace", "memories")
+    for item in namespaces:
+        _add_row(table, item.name, str(item.memories))
     _print_table(table, empty="No memories.")
 
 

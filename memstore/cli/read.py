@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -68,7 +68,26 @@ _WINDOW = 256  # queries of a file that are encoded together
     help="What happened nobody knows when.",
 )
 @click.option("--newest-wins", is_flag=True, help="Of near-duplicates, the newest comes first.")
-@click.option("--max-tokens", type=int, help="Most tokens of all passages together.")
+@click.option("--max-tokens", type=int, help="Most tokens of all hits as they are rendered.")
+@click.option(
+    "--near-duplicates",
+    type=click.Choice(["keep", "drop"]),
+    default="keep",
+    show_default=True,
+    help="Of hits that say nearly the same.",
+)
+@click.option(
+    "--render",
+    type=click.Choice(["text", "markdown", "xml"]),
+    help="Print the hits as a prompt takes them.",
+)
+@click.option(
+    "--order",
+    type=click.Choice(["score", "time"]),
+    default="score",
+    show_default=True,
+    help="Of rendered hits.",
+)
 @click.option("--min-score", type=float, metavar="NATS")
 @click.option(
     "--explain", is_flag=True, help="Show what each score is made of, and which tokens met."
@@ -89,6 +108,8 @@ def query(
     text: str | None,
     queries: Path | None,
     timezone: str | None,
+    render: str | None,
+    order: Literal["score", "time"],
     as_json: bool,
     as_jsonl: bool,
     **options: Any,
@@ -96,6 +117,10 @@ def query(
     """Ask the store. With --queries, one JSON line per query is printed, or --json of them all."""
     if (text is None) == (queries is None):
         raise click.UsageError("Give a TEXT to ask for, or --queries FILE.jsonl.")
+    if render is not None:
+        if queries is not None or as_json or as_jsonl:
+            raise click.UsageError("--render is for one TEXT, without --json or --jsonl.")
+        options["style"] = render
     place = zone(timezone) if timezone else None
     for name in ("now", "as_of", "known_at"):
         options[name] = _time(options[name], name, place)
@@ -109,6 +134,8 @@ def query(
         output.print_json(result)
     elif as_jsonl:
         output.print_jsonl(result.hits)
+    elif render is not None:
+        output.line(result.render(order=order))
     else:
         output.print_result(result, explain=options["explain"])
 
@@ -292,20 +319,13 @@ def get(ctx: click.Context, id_: str, namespace: str, as_json: bool) -> None:
 @where_option
 @click.option("-k", "--limit", type=int, default=100, show_default=True)
 @click.option("--cursor", metavar="CURSOR", help="Go on where the previous page ended.")
+@click.option("--newest-first", is_flag=True, help="What was stored last comes first.")
 @json_option
 @jsonl_option
 @click.pass_context
-def list_command(
-    ctx: click.Context,
-    namespace: str,
-    where: Any,
-    limit: int,
-    cursor: str | None,
-    as_json: bool,
-    as_jsonl: bool,
-) -> None:
+def list_command(ctx: click.Context, /, as_json: bool, as_jsonl: bool, **options: Any) -> None:
     """List memories in the order they were stored."""
-    page = open_to_read(ctx).list(namespace=namespace, where=where, limit=limit, cursor=cursor)
+    page = open_to_read(ctx).list(**options)
     if as_json:
         output.print_json(page)
     elif as_jsonl:
@@ -314,6 +334,19 @@ def list_command(
         output.print_memories(page.memories)
     if page.cursor is not None and not as_json:
         output.note(f"There is more: --cursor {page.cursor}")
+
+
+@click.command()
+@click.argument("under", metavar="[PATH]", default="*")
+@json_option
+@click.pass_context
+def namespaces(ctx: click.Context, under: str, as_json: bool) -> None:
+    """List the namespaces that hold memories, PATH and those below it or all."""
+    found = open_to_read(ctx).namespaces(under=under)
+    if as_json:
+        output.print_json(found)
+    else:
+        output.print_namespaces(found)
 
 
 @click.command()

@@ -199,6 +199,7 @@ def add(
 @click.option("--source", metavar="NAME")
 @click.option("--metadata", type=json_value, metavar="JSON")
 @click.option("--entity", "entities", multiple=True, metavar="NAME")
+@click.option("--if-version", metavar="VERSION", help="Only if it still has the version of `get`.")
 @timezone_option
 @json_option
 @click.pass_context
@@ -208,6 +209,7 @@ def update(
     id_: str,
     timezone: str | None,
     entities: tuple[str, ...],
+    if_version: str | None,
     as_json: bool,
     **fields: Any,
 ) -> None:
@@ -218,7 +220,7 @@ def update(
         fields["entities"] = list(entities)
     if not fields:
         raise click.UsageError("Say what to change, e.g. --text.")
-    memory = open_store(ctx).update(id_, **fields)
+    memory = open_store(ctx).update(id_, if_version=if_version, **fields)
     if as_json:
         output.print_json(memory)
     else:
@@ -248,6 +250,7 @@ def _times(fields: dict[str, Any], timezone: str | None) -> dict[str, Any]:
 @namespace_option
 @click.option("--purge", is_flag=True, help="Leave no byte of the texts in any file.")
 @click.option("--dry-run", is_flag=True, help="Only list what would go.")
+@click.option("--if-version", metavar="VERSION", help="Only if ID still has the version of `get`.")
 @json_option
 @click.pass_context
 def forget(
@@ -257,13 +260,19 @@ def forget(
     namespace: str,
     purge: bool,
     dry_run: bool,
+    if_version: str | None,
     as_json: bool,
 ) -> None:
     """Remove memories from every result, by id or by --where."""
     if bool(ids) == (where is not None):
         raise click.UsageError("Say which memories: ids, or --where.")
     report = open_store(ctx).forget(
-        list(ids) if ids else None, where=where, namespace=namespace, purge=purge, dry_run=dry_run
+        list(ids) if ids else None,
+        where=where,
+        namespace=namespace,
+        purge=purge,
+        dry_run=dry_run,
+        if_version=if_version,
     )
     if as_json:
         output.print_json(report)

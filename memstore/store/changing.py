@@ -13,7 +13,7 @@ from memstore.catalog import feedback, links, log, memories, vectors
 from memstore.catalog.engine import reading, writing
 from memstore.catalog.tables import memory
 from memstore.entities import canonical, lowercase_words, memory_entities
-from memstore.errors import BadInput, MemoryNotFound
+from memstore.errors import BadInput, MemoryNotFound, VersionConflict
 from memstore.store import drafts
 from memstore.store.counters import recount
 from memstore.store.encoding import Written, encode
@@ -52,11 +52,32 @@ def one(connection: Connection, memory_id: str) -> tuple[int, Memory]:
     )
 
 
-def update(opened: OpenStore, memory_id: str, changes: Mapping[str, Any], *, now: int) -> Memory:
+def check_version(item: Memory, wanted: str | None) -> None:
+    """Refuse to change a memory that is not as the caller knew it; None knows nothing.
+
+    Raises:
+        VersionConflict: its version is another one.
+    """
+    if wanted is not None and item.version != wanted:
+        raise VersionConflict(
+            f"Memory {item.id} has version {item.version}, not {wanted!r}: it was changed since. "
+            "Read it again and repeat what is still meant."
+        )
+
+
+def update(
+    opened: OpenStore,
+    memory_id: str,
+    changes: Mapping[str, Any],
+    *,
+    if_version: str | None,
+    now: int,
+) -> Memory:
     """Change a memory's fields; a new text or title is encoded anew. Its id stays.
 
     Raises:
         MemoryNotFound: no live memory has the id.
+        VersionConflict: it is not the version that was given, or changed during this call.
         BadInput: an unknown field, or a value `add` would refuse too.
     """
     opened.check_writable()
@@ -66,6 +87,7 @@ def update(opened: OpenStore, memory_id: str, changes: Mapping[str, Any], *, now
     checked = {name: _CHECKS[name](value) for name, value in changes.items()}
     with reading(opened.engine, opened.path) as connection:
         row, before = one(connection, memory_id)
+        check_version(before, if_version)
         speaker, given = links.given_names(connection, row)
         if "text" in checked and speaker is not None:
             checked["text"] = _spoken(checked["text"], speaker, before.text)
@@ -99,8 +121,9 @@ def update(opened: OpenStore, memory_id: str, changes: Mapping[str, Any], *, now
         if encoder is not None:
             opened.check_encoder(connection, encoder)
         row, current = one(connection, memory_id)
+        check_version(current, if_version)
         if _but_for_feedback(current) != _but_for_feedback(before):
-            raise BadInput(
+            raise VersionConflict(
                 f"Memory {memory_id} was changed by someone else during this call. Read it again "
                 "and repeat the change."
             )

@@ -30,6 +30,7 @@ from memstore.catalog.tables import namespace as namespaces
 from memstore.entities import canonical
 from memstore.errors import BadInput, IndexDamaged, MemoryNotFound, StoreLocked, StoreUnwritable
 from memstore.store import drafts
+from memstore.store.changing import check_version
 from memstore.store.counting import size_bytes
 from memstore.store.index_files import INDEX, FolderGone, open_codec, open_segments
 from memstore.store.opening import OpenStore
@@ -57,6 +58,7 @@ def forget(
     namespace: str,
     purge: bool,
     dry_run: bool,
+    if_version: str | None,
     now: int,
 ) -> ForgetReport:
     """Take memories out of every result; with `purge` also out of every file.
@@ -67,6 +69,7 @@ def forget(
 
     Raises:
         MemoryNotFound: one of the ids is not there; nothing was forgotten.
+        VersionConflict: the memory is not the version that was given; it was not forgotten.
         StoreLocked: purged, but another process reads and so keeps the old bytes in the
             write-ahead log, or is compacting the index; run it again when it is done.
         IndexDamaged: the database contradicts itself, and a purge would take what tells a repair
@@ -85,10 +88,15 @@ def forget(
             "where={'recorded_at': {'exists': True}}."
         )
     wanted = None if ids is None else _checked_ids(ids)
+    if if_version is not None and (wanted is None or len(wanted) != 1):
+        raise BadInput("if_version is the version of one memory. Give its id alone.")
     bytes_before = size_bytes(opened.path) if purge and not dry_run else None
     transaction = reading if opened.read_only else writing
     with transaction(opened.engine, opened.path) as connection:
         found = _found(connection, wanted, where, namespace, purge=purge)
+        if if_version is not None:
+            for item in memories.load_rows(connection, [item.row for item in found]).values():
+                check_version(item, if_version)
         removed = {"memories": len(found)}
         if purge and not dry_run:
             _check_sound(connection, opened)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -17,6 +17,7 @@ from memstore.scoring.calibration import probability
 from memstore.store.cognitive_pass import Assessed, rows_of
 from memstore.store.columns import differs
 from memstore.store.feedback import CHAIN_DEPTH
+from memstore.store.packing import Packing
 from memstore.store.requests import Request
 from memstore.store.snapshot import SnapshotView
 from memstore.store.token_matches import StoredVectors, token_matches
@@ -106,30 +107,34 @@ class HitMaker:
         self._weights = weights
         self._stored = stored
         self.flags: list[str] = []
+        self.packing = Packing(encoder, request)
 
     def hits(self, lists: Sequence[Assessed]) -> tuple[Hit, ...]:
         """Return the best of the first list, then of the next ones: scores of different scorers
         cannot be compared, so each list goes on below the lowest score of the one before.
         """
-        places = self._places(lists)[: self._request.limit]
-        rows = [int(self._view.columns["row"][place.position]) for place in places]
-        passage_ids = [_passage_id(place) for place in places]
-        self._view.sealed.check(np.array(passage_ids, dtype=np.int64))
-        spans = vectors.spans(self._connection, passage_ids, rows)
-        loaded = self._load([place.position for place in places], rows)
-        budget = self._request.max_tokens
         hits: list[Hit] = []
-        for place, row, span in zip(places, rows, spans, strict=True):
-            passage = _passage(place, loaded[row].text, span)
-            if budget is not None:
-                tokens = len(self._encoder.token_spans(passage.text))
-                if tokens > budget:
-                    continue  # a shorter one further down may still fit
-                budget -= tokens
-            hits.append(self._hit(len(hits) + 1, place, loaded[row], passage))
-            if place.below is not None:
-                self.flags.append("not_reranked")
+        for place, item, passage in self._found(self._places(lists)):
+            taken, tokens = self.packing.take(item, passage, place.score)
+            if taken:
+                hits.append(self._hit(len(hits) + 1, place, item, passage, tokens))
+                if place.below is not None:
+                    self.flags.append("not_reranked")
+            if self.packing.full:
+                break
         return tuple(hits)
+
+    def _found(self, places: Sequence[_Place]) -> Iterator[tuple[_Place, Memory, Passage]]:
+        """Yield what lies at places, with its passage; loaded by as many as are asked for."""
+        for start in range(0, len(places), self._request.limit):
+            some = places[start : start + self._request.limit]
+            rows = [int(self._view.columns["row"][place.position]) for place in some]
+            passage_ids = [_passage_id(place) for place in some]
+            self._view.sealed.check(np.array(passage_ids, dtype=np.int64))
+            spans = vectors.spans(self._connection, passage_ids, rows)
+            loaded = self._load([place.position for place in some], rows)
+            for place, row, span in zip(some, rows, spans, strict=True):
+                yield place, loaded[row], _passage(place, loaded[row].text, span)
 
     def _load(self, positions: Sequence[int], rows: Sequence[int]) -> dict[int, Memory]:
         """Return row → memory of what was found at some positions.
@@ -165,7 +170,9 @@ class HitMaker:
         least = self._request.min_score
         return [place for place in places if least is None or place.score >= least]
 
-    def _hit(self, rank: int, place: _Place, item: Memory, passage: Passage) -> Hit:
+    def _hit(
+        self, rank: int, place: _Place, item: Memory, passage: Passage, tokens: int | None
+    ) -> Hit:
         assessed, at = place.assessed, place.place
         scorer = assessed.judged.scorer
         explain = self._request.explain
@@ -183,6 +190,7 @@ class HitMaker:
             explanation=place.explanation(skewed=self._begins_later(place)) if explain else None,
             parts=place.parts() if explain else (),
             token_matches=self._token_matches(item, passage, place) if explain else (),
+            tokens=tokens,
         )
 
     def _begins_later(self, place: _Place) -> bool:

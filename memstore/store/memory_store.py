@@ -330,13 +330,18 @@ class MemoryStore(ReadingVerbs, FeedbackVerbs, EntityVerbs, LearningVerbs, Maint
         importance: float = _UNSET,
         source: str | None = _UNSET,
         entities: Sequence[str] | None = _UNSET,
+        if_version: str | None = None,
     ) -> Memory:
         """Change fields of a memory and return it; its id stays. None clears a field.
 
         For a fact that changed, `add` with the same key keeps both versions instead.
 
+        Args:
+            if_version: only if the memory still has this `version`.
+
         Raises:
             MemoryNotFound: no memory has this id.
+            VersionConflict: someone else changed it; nothing was changed by this call.
             BadInput: a value `add` would refuse.
         """
         given = {
@@ -355,7 +360,11 @@ class MemoryStore(ReadingVerbs, FeedbackVerbs, EntityVerbs, LearningVerbs, Maint
         }
         changes = {name: value for name, value in given.items() if value is not _UNSET}
         updated = changing.update(
-            self._opened, drafts.check_id(id), changes, now=microseconds_now()
+            self._opened,
+            drafts.check_id(id),
+            changes,
+            if_version=drafts.check_string(if_version, "if_version"),
+            now=microseconds_now(),
         )
         self._sealing.wrote(1)
         return updated
@@ -368,6 +377,7 @@ class MemoryStore(ReadingVerbs, FeedbackVerbs, EntityVerbs, LearningVerbs, Maint
         namespace: str = DEFAULT_NAMESPACE,
         purge: bool = False,
         dry_run: bool = False,
+        if_version: str | None = None,
     ) -> ForgetReport:
         """Remove memories from every result at once.
 
@@ -377,9 +387,11 @@ class MemoryStore(ReadingVerbs, FeedbackVerbs, EntityVerbs, LearningVerbs, Maint
             purge: leave no byte of their texts in any file of the store; slower, it rewrites it.
                 A filter then also finds what was forgotten before.
             dry_run: only say which ones, and what would go with them.
+            if_version: only if the one memory still has this `version`.
 
         Raises:
             MemoryNotFound: an id is unknown; nothing was forgotten.
+            VersionConflict: someone else changed the memory; it was not forgotten.
             StoreLocked: purged, but someone still reads or compacts the store, so old bytes stay
                 in a file; the same purge again removes them.
         """
@@ -390,5 +402,6 @@ class MemoryStore(ReadingVerbs, FeedbackVerbs, EntityVerbs, LearningVerbs, Maint
             namespace=drafts.check_namespace(namespace, allow_all=True),
             purge=purge,
             dry_run=dry_run,
+            if_version=drafts.check_string(if_version, "if_version"),
             now=microseconds_now(),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from memstore.catalog.sql import among
 from memstore.catalog.tables import memory
 from memstore.entities import canonical
 from memstore.errors import BadInput, IndexDamaged, MemoryNotFound
+from memstore.rendering import RenderStyle
 from memstore.rerank import Reranker
 from memstore.settings import DEFAULT_LIMIT, DEFAULT_NAMESPACE, DEFAULT_PROFILE, MAX_LIMIT
 from memstore.store import (
@@ -31,6 +33,7 @@ from memstore.types import (
     Filter,
     Hit,
     Memory,
+    Namespace,
     NewMemory,
     Page,
     QueryResult,
@@ -60,6 +63,8 @@ class ReadingVerbs(OpenedVerbs):
         known_at: When | None = None,
         now: When | None = None,
         max_tokens: int | None = None,
+        near_duplicates: Literal["keep", "drop"] = "keep",
+        style: RenderStyle = "text",
         min_score: float | None = None,
         temporal: Temporal = "auto",
         include_invalid: bool = False,
@@ -90,7 +95,11 @@ class ReadingVerbs(OpenedVerbs):
                 then; by default everything. A text or another field that `update` changed since
                 is the new one all the same; `add` under the same key keeps both versions.
             now: the present; ages and validity are as of then.
-            max_tokens: most tokens of all passages together, counted by the encoder.
+            max_tokens: most tokens of the result as `render` writes it, counted by the encoder's
+                tokenizer. A hit that does not fit is left out, and a shorter one behind it may fit.
+            near_duplicates: `drop` a hit that says nearly the same as a better one, and take the
+                next one in its place.
+            style: what `render` writes by default, and `max_tokens` counts.
             min_score: lowest score, in nats.
             temporal: `auto` reads words such as "now" or "originally" in the text: for the present,
                 currency counts at least 1 nat, for the past it does not count. `current` and
@@ -121,6 +130,8 @@ class ReadingVerbs(OpenedVerbs):
             known_at=known_at,
             now=now,
             max_tokens=max_tokens,
+            near_duplicates=near_duplicates,
+            style=style,
             min_score=min_score,
             temporal=temporal,
             include_invalid=include_invalid,
@@ -145,6 +156,8 @@ class ReadingVerbs(OpenedVerbs):
         known_at: When | None = None,
         now: When | None = None,
         max_tokens: int | None = None,
+        near_duplicates: Literal["keep", "drop"] = "keep",
+        style: RenderStyle = "text",
         min_score: float | None = None,
         temporal: Temporal = "auto",
         include_invalid: bool = False,
@@ -174,6 +187,8 @@ class ReadingVerbs(OpenedVerbs):
             as_of=as_of,
             known_at=known_at,
             max_tokens=max_tokens,
+            near_duplicates=near_duplicates,
+            style=style,
             min_score=min_score,
             temporal=temporal,
             include_invalid=include_invalid,
@@ -275,29 +290,43 @@ class ReadingVerbs(OpenedVerbs):
         where: Filter | None = None,
         limit: int = 100,
         cursor: str | None = None,
+        newest_first: bool = False,
     ) -> Page:
         """Return a page of memories in the order they were stored, invalid ones too.
 
         Args:
             cursor: a page's `cursor`, to go on behind it.
+            newest_first: what was stored last comes first.
         """
         opened = self._opened
         check_count(limit, "limit", MAX_LIMIT)
-        after = _cursor(cursor)
+        after = _cursor(cursor, newest_first)
         condition = compile_filter(where, canonical=canonical)
         path = drafts.check_namespace(namespace, allow_all=True)
         with reading(opened.engine, opened.path) as connection:
             paths = memories.namespaces_under(connection, path)
             scope = among(memory.c.namespace_id, paths)
-            found = memories.load_page(connection, and_(scope, condition), after, limit + 1)
+            found = memories.load_page(
+                connection, and_(scope, condition), after, limit + 1, newest_first=newest_first
+            )
             known = set(paths.values())
             for _, item in found:
                 _check_found(item, inside=item.namespace in known)
         page = found[:limit]
-        return Page(
-            memories=tuple(item for _, item in page),
-            cursor=str(page[-1][0]) if len(found) > limit else None,
-        )
+        more = f"{'-' * newest_first}{page[-1][0]}" if len(found) > limit else None
+        return Page(memories=tuple(item for _, item in page), cursor=more)
+
+    def namespaces(self, *, under: str = "*") -> tuple[Namespace, ...]:
+        """Return the namespaces that hold memories, by name.
+
+        Args:
+            under: that one and all below it; by default all.
+        """
+        opened = self._opened
+        path = drafts.check_namespace(under, allow_all=True)
+        with reading(opened.engine, opened.path) as connection:
+            counts = memories.count_by_namespace(connection, path)
+        return tuple(Namespace(name=name, memories=counts[name]) for name in sorted(counts))
 
     def history(self, id: str) -> tuple[Event, ...]:  # noqa: A002  # the public contract's name
         """Return what happened to a memory, oldest first; also to one that was forgotten.
@@ -322,9 +351,13 @@ def _check_found(item: Memory, *, inside: bool) -> None:
         )
 
 
-def _cursor(cursor: str | None) -> int:
+def _cursor(cursor: str | None, newest_first: bool) -> int | None:
+    """Return the row that a cursor stands for. One of the other order is refused: it would leave
+    out what lies on its other side.
+    """
     if cursor is None:
-        return 0
-    if not (isinstance(cursor, str) and cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+        return None
+    given = isinstance(cursor, str) and len(cursor) < 20 and re.fullmatch("-?[0-9]{1,18}", cursor)
+    if not given or cursor.startswith("-") != newest_first:
         raise BadInput(f"cursor is {cursor!r}; pass what the previous page had as its cursor.")
-    return int(cursor)
+    return int(cursor.removeprefix("-"))

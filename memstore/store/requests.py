@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement
 from memstore.catalog.filters import compile_filter
 from memstore.entities import canonical
 from memstore.errors import BadInput
+from memstore.rendering import RenderStyle, check_style
 from memstore.rerank import Reranker
 from memstore.scoring.profiles import Profile, resolve
 from memstore.settings import MAX_LIMIT
@@ -41,6 +42,8 @@ class Request:
     include_invalid: bool = False
     drop_undated: bool = False
     newest_wins: bool = False
+    drop_near_duplicates: bool = False
+    style: RenderStyle = "text"
 
     @property
     def moment(self) -> int:
@@ -68,6 +71,8 @@ def check_query(
     include_invalid: bool = False,
     undated: str = "keep",
     newest_wins: bool = False,
+    near_duplicates: str = "keep",
+    style: RenderStyle = "text",
 ) -> Request:
     """Check the arguments that `query` and `query_many` share.
 
@@ -85,6 +90,9 @@ def check_query(
         raise BadInput(f"temporal is {temporal!r}; give {', '.join(get_args(Temporal))}.")
     if undated not in ("keep", "drop"):
         raise BadInput(f"undated is {undated!r}; give 'keep' or 'drop'.")
+    if near_duplicates not in ("keep", "drop"):
+        raise BadInput(f"near_duplicates is {near_duplicates!r}; give 'keep' or 'drop'.")
+    check_style(style)
     present = drafts.check_time(now, "now")
     return Request(
         namespace=drafts.check_namespace(namespace, allow_all=True),
@@ -104,6 +112,8 @@ def check_query(
         include_invalid=bool(include_invalid),
         drop_undated=undated == "drop",
         newest_wins=bool(newest_wins),
+        drop_near_duplicates=near_duplicates == "drop",
+        style=style,
     )
 
 

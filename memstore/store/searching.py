@@ -289,6 +289,9 @@ class _Search:
             rerank_error=error,
             temporal=pass_.temporal,
             exact_topk=self._exact(retrieval, assessed, hits),
+            dropped=tuple(maker.packing.dropped),
+            tokens=maker.packing.tokens,
+            style=request.style,
         )
 
     def _exact(

@@ -1,6 +1,7 @@
 """What goes into a store and what comes out: frozen values, no behaviour beyond presentation."""
 
 from memstore.types.answers import (
+    Dropped,
     Explanation,
     Hit,
     Part,
@@ -19,6 +20,7 @@ from memstore.types.memories import (
     Filter,
     Memory,
     Metadata,
+    Namespace,
     Neighbour,
     NewMemory,
     Page,
@@ -43,6 +45,7 @@ from memstore.types.reports import (
 
 __all__ = [
     "CompactReport",
+    "Dropped",
     "Entity",
     "Event",
     "Explanation",
@@ -57,6 +60,7 @@ __all__ = [
     "LineError",
     "Memory",
     "Metadata",
+    "Namespace",
     "Neighbour",
     "NewMemory",
     "Page",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from memstore.rendering import RenderStyle, render_hits
+from memstore.rendering import RenderOrder, RenderStyle, render_hits
 from memstore.types.memories import Memory
 
 ScoreKind = Literal["maxsim", "logit", "prob01"]
@@ -113,7 +113,8 @@ class Hit:
     query, in its order. Both are empty, and `explanation` is None, unless the query asked to
     explain. `index` is the position of a document given to `rank`, whose memory is stored
     nowhere and has the id ''; None for a memory of the store. `rerank_error` says why `rank`
-    had to do without the reranker; of a query, its result says so.
+    had to do without the reranker; of a query, its result says so. `tokens` is how many the
+    encoder's tokenizer makes of the hit as it is rendered; None unless the query had a budget.
     """
 
     rank: int
@@ -128,6 +129,22 @@ class Hit:
     explanation: Explanation | None = None
     parts: tuple[Part, ...] = ()
     token_matches: tuple[TokenMatch, ...] = ()
+    tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """A memory that was left out of the hits of a query, though it ranked among them.
+
+    `reason` is `over_budget` (it has `tokens`, more than were left of `max_tokens`) or
+    `near_duplicate` (a better hit, of the memory `like`, says nearly the same).
+    """
+
+    memory: Memory
+    score: float
+    reason: Literal["over_budget", "near_duplicate"]
+    tokens: int | None = None
+    like: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,8 +170,10 @@ class QueryResult:
     these with their version, such as `balanced@v1`. `took` is seconds per stage. `temporal` is
     what the query said of time, None if nothing. `exact_topk` says that scoring every memory
     would certainly have given the same hits; False says that nobody can tell. `suppressed` is
-    filled when the query asked to explain. `reranker` is the one that scored the hits, None
-    without one. `page` names what was logged of it, for `reinforce`, `confirm` and
+    filled when the query asked to explain. `dropped` are those that ranked among the hits and were
+    left out, as the query asked. `tokens` is how many the hits have together as `render` writes
+    them in the query's `style`; None unless it had a budget. `reranker` is the one that scored the
+    hits, None without one. `page` names what was logged of it, for `reinforce`, `confirm` and
     `contradict`; None unless the setting `log_pages` is on. `flags` name what the caller should
     know: `query_truncated`, `uncalibrated`, `semantic_degenerate` (all candidates are equally
     relevant: only that counts), `clock_skew`, `invalid_included`, `near_duplicate_guard`
@@ -180,7 +199,15 @@ class QueryResult:
     page: str | None = None
     temporal: TemporalCue | None = None
     exact_topk: bool = False
+    dropped: tuple[Dropped, ...] = ()
+    tokens: int | None = None
+    style: RenderStyle = "text"
 
-    def render(self, style: RenderStyle = "text") -> str:
-        """Return the hits as one string for a prompt: each as its passage, with time and source."""
-        return render_hits(self.hits, style)
+    def render(self, style: RenderStyle | None = None, *, order: RenderOrder = "score") -> str:
+        """Return the hits as one string for a prompt: each as its passage, with time and source.
+
+        Args:
+            style: `text`, `markdown` or `xml`; by default the query's.
+            order: the best one first, or by `time`.
+        """
+        return render_hits(self.hits, self.style if style is None else style, order)

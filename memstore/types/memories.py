@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -77,6 +79,17 @@ class Memory:
     proposals: tuple[Proposal, ...] = ()
 
     @property
+    def version(self) -> str:
+        """Sixteen hexadecimal digits that become others with any change of the memory, be it a
+        vote: what `update` and `forget` take as `if_version`.
+        """
+        held = {
+            item.name: getattr(self, item.name) for item in fields(self) if item.name != "proposals"
+        }
+        written = json.dumps(held, default=str, sort_keys=True)
+        return hashlib.blake2b(written.encode(), digest_size=8).hexdigest()
+
+    @property
     def confidence_interval(self) -> tuple[float, float]:
         """Between these lies the confidence with 90 % probability: 5.0 without evidence and 5.0
         after twenty votes each way differ here.
@@ -103,6 +116,14 @@ class Proposal:
     memory: Memory
     similarity: float
     shared: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Namespace:
+    """A namespace and the number of memories in it, those below it not counted."""
+
+    name: str
+    memories: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

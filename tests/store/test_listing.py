@@ -33,6 +33,44 @@ def test_pages_hold_every_memory_once_while_others_add_and_forget(store: MemoryS
     assert len(seen) == len(set(seen)) == 14
 
 
+def test_the_newest_come_first_when_asked_for(store: MemoryStore) -> None:
+    ids = [store.add(f"memory {n}", namespace=f"n{n % 2}").id for n in range(9)]
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = store.list(namespace="*", limit=4, cursor=cursor, newest_first=True)
+        seen += [memory.id for memory in page.memories]
+        cursor = page.cursor
+        if cursor is None:
+            break
+        store.add(f"late {len(seen)}")  # is before the first page: not looked back at
+    assert seen == ids[::-1]
+    assert [m.id for m in store.list(namespace="n0", newest_first=True).memories] == ids[::-2]
+
+
+def test_a_cursor_of_the_other_order_is_refused(store: MemoryStore) -> None:
+    for n in range(3):
+        store.add(f"memory {n}")
+    oldest, newest = (store.list(limit=1, newest_first=way).cursor for way in (False, True))
+    for cursor, way in ((oldest, True), (newest, False)):
+        with pytest.raises(BadInput, match="cursor"):
+            store.list(cursor=cursor, newest_first=way)
+
+
+def test_namespaces_are_counted_without_those_below(store: MemoryStore) -> None:
+    assert store.namespaces() == ()
+    for path in ("team/ana", "team", "team/ana", "teams", "default"):
+        store.add(f"memory of {path} {len(store.list(namespace='*').memories)}", namespace=path)
+    gone = store.add("gone", namespace="empty")
+    store.forget(gone.id)
+    found = {item.name: item.memories for item in store.namespaces()}
+    assert found == {"default": 1, "team": 1, "team/ana": 2, "teams": 1}
+    assert [item.name for item in store.namespaces(under="team")] == ["team", "team/ana"]
+    assert store.namespaces(under="nowhere") == ()
+    with pytest.raises(BadInput, match="namespace"):
+        store.namespaces(under="a//b")
+
+
 def test_the_last_page_has_no_cursor_even_when_it_is_full(store: MemoryStore) -> None:
     for n in range(4):
         store.add(f"memory {n}")

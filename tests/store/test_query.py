@@ -85,17 +85,6 @@ def test_the_lowest_score_allowed_is_included_and_lower_ones_are_not(store: Memo
     assert store.query("word1", min_score=1e6).hits == ()
 
 
-def test_hits_together_stay_within_the_token_budget(store: MemoryStore) -> None:
-    for n in range(1, 8):
-        store.add("tea " * n, key=str(n))
-    for budget in (1, 3, 10, 100):
-        hits = store.query("tea", max_tokens=budget).hits
-        assert sum(len(hit.passage.text.split()) for hit in hits) <= budget
-        assert [hit.rank for hit in hits] == list(range(1, len(hits) + 1))
-        assert len(hits) >= 1
-    assert len(store.query("tea", max_tokens=28).hits) == 7
-
-
 def test_the_result_says_what_was_asked(store: MemoryStore) -> None:
     result = store.query("x", now="2026-06-01T02:00:00+02:00", as_of="2026-05-01T00:00:00Z")
     assert result.query == "x"
