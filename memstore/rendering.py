@@ -70,7 +70,7 @@ def check_style(style: object) -> None:
 
 
 def _line(memory: Memory, passage: Passage) -> str:
-    notes = [text for text in (_when(memory), memory.source) if text]
+    notes = [text for text in (_when(memory).replace("T", " "), memory.source) if text]
     suffix = f" ({', '.join(notes)})" if notes else ""
     title = f"{memory.title}: " if memory.title else ""
     return " ".join(f"{title}{passage.text}{suffix}".split())
@@ -78,8 +78,9 @@ def _line(memory: Memory, passage: Passage) -> str:
 
 def _element(rank: int, memory: Memory, passage: Passage) -> str:
     attributes = {"rank": str(rank), "id": memory.id}
-    if _when(memory):
-        attributes["time"] = _when(memory)
+    when = _when(memory)
+    if when:
+        attributes["time"] = when + "Z" * ("T" in when)
     if memory.source:
         attributes["source"] = memory.source
     if memory.title:
@@ -93,8 +94,9 @@ def _xml(text: str) -> str:
 
 
 def _when(memory: Memory) -> str:
-    """Return when it happened, as precisely as is known; empty if nobody knows."""
-    # no fraction of a second: nobody asks for it, and in a prompt each of its digits costs
-    written = iso((memory.occurred_at or memory.recorded_at).replace(microsecond=0))
+    """Return when it happened in UTC, as precisely as is known, but no more than to the minute: in
+    a prompt every digit costs. Empty if nobody knows.
+    """
+    written = iso(memory.occurred_at or memory.recorded_at)
     lengths = {"year": 4, "month": 7, "day": 10, "unknown": 0}
-    return written[: lengths.get(memory.precision, len(written))]
+    return written[: lengths.get(memory.precision, len("2026-03-02T12:00"))]

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,13 +21,16 @@ LEAVES = {
 }
 PARTS = {"encoders", "index", "catalog", "entities", "rerank", "scoring", "passages", "foreign"}
 EDGES = {"cli", "server", "integrations"}
+# what doors are made of: the public names, and leaves that know nothing of stores
+PUBLIC = {"", "errors", "types", "settings", "times", "rendering", "json_input", "private_files"}
 
 # what each may import besides itself; "" is the package's own __init__, which loads names lazily
 ALLOWED = (
     dict.fromkeys(LEAVES, LEAVES)
     | dict.fromkeys(PARTS, LEAVES)
     | {"store": LEAVES | PARTS, "evaluation": LEAVES | PARTS | {"store"}}
-    | {edge: LEAVES | PARTS | {"store", "evaluation", ""} for edge in EDGES}
+    | {"cli": LEAVES | PARTS | {"store", "evaluation", "server", ""}}
+    | {"server": PUBLIC, "integrations": PUBLIC}
     | {"": LEAVES | {"store"}, "__main__": EDGES}
 )
 BANNED_NAMES = {"utils", "helpers", "common", "misc", "manager", "base", "core", "factory"}
@@ -115,7 +119,11 @@ def test_every_module_belongs_to_a_layer():
         ("memstore.encoders", "X = {'a': 'memstore.entities.rules:Rules'}", "entities"),
         ("memstore.times", "if True:\n    from memstore.catalog import tables", "catalog"),
         ("memstore.store.writing", "from memstore.cli import output", "cli"),
-        ("memstore.cli.read", "from memstore.server import http", "server"),
+        ("memstore.server.http", "from memstore.cli import output", "cli"),
+        ("memstore.server.http", "from memstore.store import searching", "store"),
+        ("memstore.integrations.langchain", "import memstore.catalog.tables", "catalog"),
+        ("memstore.integrations.langchain", "from memstore.server import scope", "server"),
+        ("memstore.store.writing", "from memstore.integrations import langgraph", "integrations"),
         ("memstore.store.writing", "from memstore.evaluation import runs", "evaluation"),
     ],
 )
@@ -164,11 +172,45 @@ def loaded(code: str, *arguments: str) -> set[str]:
 MODELS = {"torch", "transformers", "sentence_transformers", "spacy"}
 
 
-@pytest.mark.parametrize("module", ["memstore", "memstore.cli"])
+# what the extras bring: nobody who did not ask for a door pays for it
+DOORS = {
+    *("mcp", "fastapi", "starlette", "uvicorn", "pydantic", "prometheus_client", "anyio"),
+    *("langchain_core", "langgraph", "llama_index", "agents", "openai", "httpx"),
+}
+
+
+@pytest.mark.parametrize(
+    "module", ["memstore", "memstore.cli", "memstore.server", "memstore.integrations"]
+)
 def test_importing_loads_nothing_heavy(module):
     modules = loaded(f"import {module}")
     assert "memstore" in modules
-    assert modules & (MODELS | {"sqlalchemy", "numpy", "alembic", "faiss", "scipy"}) == set()
+    heavy = MODELS | DOORS | {"sqlalchemy", "numpy", "alembic", "faiss", "scipy"}
+    assert modules & heavy == set()
+
+
+def test_an_open_store_that_answers_has_loaded_no_door(tmp_path):
+    code = """
+import sys
+from memstore import MemoryStore
+with MemoryStore.open(sys.argv[1]) as store:
+    store.add("Ana moved from Porto to Lisbon.")
+    store.query("Where does Ana live?", max_tokens=100)
+    store.list()
+"""
+    assert loaded(code, str(tmp_path / "agent.mem")) & DOORS == set()
+
+
+def test_no_door_is_a_requirement_of_the_package():
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    doors = ("mcp", "serve", "langchain", "langgraph", "llama-index", "openai-agents")
+    asked_for = {
+        re.split("[><=]", requirement)[0] for extra in doors for requirement in extras[extra]
+    }
+    assert len(asked_for) >= len(doors)
+    required = {re.split("[><=]", requirement)[0] for requirement in project["dependencies"]}
+    assert required & asked_for == set()
 
 
 def test_a_store_with_the_default_encoder_answers_without_loading_a_model_stack(tmp_path):

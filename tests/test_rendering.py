@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from xml.etree import ElementTree
 
@@ -53,32 +54,40 @@ TWO = [hit(title="Home", source="crm"), hit("She likes <tea> & rain.", rank=2, o
 
 def test_text_has_a_line_per_hit_with_time_and_source():
     assert render_hits(TWO, "text") == (
-        "[1] Home: Ana lives in Porto. (2026-03-02T12:00:00Z, crm)\n"
-        "[2] She likes <tea> & rain. (2026-03-03T00:00:00Z)"
+        "[1] Home: Ana lives in Porto. (2026-03-02 12:00, crm)\n"
+        "[2] She likes <tea> & rain. (2026-03-03 00:00)"
     )
 
 
 def test_markdown_is_a_numbered_list():
     assert render_hits(TWO, "markdown") == (
-        "1. Home: Ana lives in Porto. (2026-03-02T12:00:00Z, crm)\n"
-        "2. She likes <tea> & rain. (2026-03-03T00:00:00Z)"
+        "1. Home: Ana lives in Porto. (2026-03-02 12:00, crm)\n"
+        "2. She likes <tea> & rain. (2026-03-03 00:00)"
     )
 
 
 def test_xml_has_an_element_per_hit():
     assert render_hits(TWO, "xml") == (
         "<memories>\n"
-        '<memory rank="1" id="m1" time="2026-03-02T12:00:00Z" source="crm" title="Home">'
+        '<memory rank="1" id="m1" time="2026-03-02T12:00Z" source="crm" title="Home">'
         "Ana lives in Porto.</memory>\n"
-        '<memory rank="2" id="m2" time="2026-03-03T00:00:00Z">She likes &lt;tea&gt; &amp; rain.'
+        '<memory rank="2" id="m2" time="2026-03-03T00:00Z">She likes &lt;tea&gt; &amp; rain.'
         "</memory>\n"
         "</memories>"
     )
 
 
-def test_a_time_is_written_without_fractions_of_a_second():
-    odd = hit(occurred_at=NOON.replace(microsecond=123456))
-    assert render_hits([odd], "text") == "[1] Ana lives in Porto. (2026-03-02T12:00:00Z)"
+def test_a_time_is_written_to_the_minute_or_as_coarsely_as_it_is_known():
+    odd = hit(occurred_at=NOON.replace(second=59, microsecond=123456))
+    assert render_hits([odd], "text") == "[1] Ana lives in Porto. (2026-03-02 12:00)"
+    for precision, text, xml in (
+        ("day", " (2026-03-02)", ' time="2026-03-02"'),
+        ("year", " (2026)", ' time="2026"'),
+        ("unknown", "", ""),
+    ):
+        coarse = replace(odd, memory=replace(odd.memory, precision=precision))
+        assert render_hits([coarse], "text") == f"[1] Ana lives in Porto.{text}"
+        assert f'id="m1"{xml}>' in render_hits([coarse], "xml")
 
 
 def test_no_hits_render_as_nothing():

@@ -1,13 +1,13 @@
-"""Which hits say what a better one has said already: what a prompt need not be told twice."""
+"""Which texts say what another one has said already: what a prompt need not be told twice."""
 
 from __future__ import annotations
 
 import re
 
-SAME = 0.8  # share of common words from which the second of two texts adds nothing
+SAME = 0.8  # share of a text's words that its repetition has at least
 
 _WORD = re.compile(r"\w+")
-# a text that differs in one of these, or in a number, says something else
+# a text that lacks one of these says something else, be all other words the same
 _TURNS = frozenset(("not", "no", "never", "none", "nobody", "nothing", "without", "t", "cannot"))
 
 
@@ -15,30 +15,25 @@ class Said:
     """Texts that were taken up, in turn."""
 
     def __init__(self) -> None:
-        self._words: list[frozenset[str]] = []
+        self._words: list[list[str]] = []
 
     def repeats(self, text: str) -> int | None:
-        """Return the place of the first text taken up that says nearly the same, else None.
+        """Return the place of the first text taken up that this one only repeats, else None.
 
-        It does if four fifths of the distinct words of both are in both, whatever their case, and
-        none of those that differ is a number or a negation.
+        It repeats one that has all its words in the same order, whatever their case, and few more,
+        none of them a negation. A word of its own, be it a name or a number, says something new.
 
         >>> said = Said()
         >>> said.take("The rent of the flat is 900 euros, due on Mondays.")
-        >>> said.repeats("The rent of the flat is 900 euros, due on Mondays!")
+        >>> said.repeats("The rent of the flat is 900 euros due on mondays!")
         0
-        >>> said.repeats("The rent of the flat is 950 euros, due on Mondays.") is None
+        >>> said.repeats("The rent of the boat is 900 euros, due on Mondays.") is None
         True
         """
         words = _words(text)
         for place, known in enumerate(self._words):
-            common = len(words & known)
-            different = words ^ known
-            if (
-                common >= SAME * (common + len(different))
-                and not different & _TURNS
-                and not any(any(map(str.isdigit, word)) for word in different)
-            ):
+            more = _beyond(known, words)
+            if more is not None and len(words) >= SAME * len(known) and not _TURNS & set(more):
                 return place
         return None
 
@@ -47,5 +42,16 @@ class Said:
         self._words.append(_words(text))
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(_WORD.findall(text.casefold()))
+def _beyond(known: list[str], words: list[str]) -> list[str] | None:
+    """Return what a text says beyond the words it holds in their order; None if it does not."""
+    more, at = [], 0
+    for word in known:
+        if at < len(words) and word == words[at]:
+            at += 1
+        else:
+            more.append(word)
+    return more if at == len(words) else None
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.casefold())

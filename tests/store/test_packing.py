@@ -93,9 +93,16 @@ def test_repetitions_cost_no_budget(store: MemoryStore) -> None:
         ("Ana does eat peanuts with her lunch", "Ana does not eat peanuts with her lunch"),
         ("Ana can eat peanuts with her lunch", "Ana can't eat peanuts with her lunch"),
         ("Ana lives in Porto", "Ana lives in Lisbon"),
+        (
+            "the ground floor is rented to a dentist until May",
+            "the first floor is rented to a dentist until May",
+        ),
+        ("Ana owes Bruno money", "Bruno owes Ana money"),
+        ("Ana lives in Porto with Bruno", "Ana lives in Porto with Bruno and Carla"),
+        ("yes", "yes, that is what I said to the dentist"),
     ],
 )
-def test_what_differs_in_a_number_or_a_negation_is_no_repetition(
+def test_what_says_something_of_its_own_is_no_repetition(
     store: MemoryStore, first: str, second: str
 ) -> None:
     store.add(first)
