@@ -39,6 +39,8 @@ def test_the_python_example_runs_as_it_stands(tmp_path):
         ("rerankers.md", 8),
         ("calibration.md", 6),
         ("scoring.md", 12),
+        ("langchain.md", 10),
+        ("llama-index.md", 6),
     ],
 )
 def test_a_page_with_examples_runs_from_top_to_bottom(page, asserts, tmp_path):
