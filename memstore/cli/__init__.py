@@ -41,6 +41,7 @@ from memstore.cli.maintain import (
     stats,
     verify,
 )
+from memstore.cli.mcp import mcp
 from memstore.cli.options import setting
 from memstore.cli.rank import rank
 from memstore.cli.read import get, history, list_command, namespaces, query
@@ -138,6 +139,8 @@ for _command in (
     calibrate,
     learn,
     bench,
+    mcp,
+    token,
     doctor,
     completion,
 ):
