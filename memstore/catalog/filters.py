@@ -56,6 +56,7 @@ MAX_CONDITIONS = 500  # SQLite parses no expression deeper than 1000; values of 
 _TEXT: dict[str, ColumnElement[Any]] = {
     "id": memory.c.id,
     "key": memory.c.key,
+    "kind": memory.c.kind,
     "session": memory.c.session,
     "title": memory.c.title,
     "text": memory.c.text,
@@ -73,6 +74,7 @@ _TEXT: dict[str, ColumnElement[Any]] = {
 _NUMBERS: dict[str, ColumnElement[Any]] = {
     "confidence": 10.0 * memory.c.alpha / (memory.c.alpha + memory.c.beta),
     "importance": memory.c.importance,
+    "uses": memory.c.use_count,
 }
 _TIMES: dict[str, ColumnElement[Any]] = {
     "occurred_at": memory.c.occurred_at,

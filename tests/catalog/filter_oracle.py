@@ -14,7 +14,17 @@ from memstore.catalog import memories
 from memstore.periods import parse_period
 
 ALIASES = {"bob": "robert"}  # in "team" and below
-TEXT_FIELDS = ["id", "key", "session", "title", "text", "superseded_by", "source", "namespace"]
+TEXT_FIELDS = [
+    "id",
+    "key",
+    "kind",
+    "session",
+    "title",
+    "text",
+    "superseded_by",
+    "source",
+    "namespace",
+]
 NUMBER_FIELDS = ["confidence", "importance"]
 TIME_FIELDS = ["occurred_at", "recorded_at", "valid_from", "valid_to"]
 

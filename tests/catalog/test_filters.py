@@ -63,6 +63,7 @@ new_memories = st.fixed_dictionaries(
     optional={
         "namespace": some_strings,
         "key": some_strings,
+        "kind": some_strings,
         "session": some_strings,
         "title": some_strings,
         "superseded_by": some_strings,

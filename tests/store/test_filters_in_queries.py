@@ -141,3 +141,15 @@ def test_an_empty_filter_lets_everything_pass(store: MemoryStore) -> None:
     assert (
         store.query("word1", where={}, limit=COUNT).hits == store.query("word1", limit=COUNT).hits
     )
+
+
+def test_memories_are_filtered_by_kind_and_by_how_often_they_were_used(store: MemoryStore) -> None:
+    used = store.add("tea in the morning", kind="preference", namespace="kinds")
+    store.add("tea at five", kind="event", namespace="kinds")
+    store.reinforce(used.id)
+    for where in ({"kind": "preference"}, {"uses": {"gte": 1}}, {"kind": {"ne": "event"}}):
+        found = store.query("tea", where=where, namespace="kinds").hits
+        assert [hit.memory.id for hit in found] == [used.id]
+    assert store.query("tea", where={"uses": 2}, namespace="kinds").hits == ()
+    both = {"kind": {"in": ["event", "preference"]}}
+    assert len(store.list(where=both, namespace="kinds").memories) == 2
