@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 from xml.sax.saxutils import escape, quoteattr
 
@@ -13,8 +13,9 @@ from memstore.times import iso
 if TYPE_CHECKING:
     from memstore.types import Hit, Memory, Passage
 
-# https://www.w3.org/TR/xml/#charsets, turned round
-_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# What is no character of XML (https://www.w3.org/TR/xml/#charsets), and what some terminals obey:
+# DEL and C1, of which NEL is a line break.
+_CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 RenderStyle = Literal["text", "markdown", "xml"]
 RenderOrder = Literal["score", "time"]
@@ -26,8 +27,8 @@ def render_hits(hits: Sequence[Hit], style: RenderStyle, order: RenderOrder = "s
     """Return one block of text with a line or element per hit.
 
     Line breaks inside a hit become spaces in `text` and `markdown`, so that recalled text cannot
-    pass itself off as another hit; in `xml` it is escaped, and characters that XML has no way to
-    write become U+FFFD.
+    pass itself off as another hit; in `xml` it is escaped. Control characters, and what XML has no
+    way to write, become U+FFFD.
 
     Args:
         order: `score`, the best one first; or `time`, what happened first first, each with the
@@ -73,24 +74,38 @@ def _line(memory: Memory, passage: Passage) -> str:
     notes = [text for text in (_when(memory).replace("T", " "), memory.source) if text]
     suffix = f" ({', '.join(notes)})" if notes else ""
     title = f"{memory.title}: " if memory.title else ""
-    return " ".join(f"{title}{passage.text}{suffix}".split())
+    # split first: to it some of the control characters are line breaks
+    return harmless(" ".join(f"{title}{passage.text}{suffix}".split()))
 
 
 def _element(rank: int, memory: Memory, passage: Passage) -> str:
-    attributes = {"rank": str(rank), "id": memory.id}
+    return element("memory", {"rank": str(rank), **attributes_of(memory)}, passage.text)
+
+
+def attributes_of(memory: Memory) -> dict[str, str]:
+    """Return what an element says of a memory beside its text, as far as there is something."""
     when = _when(memory)
-    if when:
-        attributes["time"] = when + "Z" * ("T" in when)
-    if memory.source:
-        attributes["source"] = memory.source
-    if memory.title:
-        attributes["title"] = memory.title
-    written = " ".join(f"{name}={quoteattr(_xml(value))}" for name, value in attributes.items())
-    return f"<memory {written}>{escape(_xml(passage.text))}</memory>"
+    known = {
+        "id": memory.id,
+        "key": memory.key,
+        "time": when + "Z" * ("T" in when),
+        "source": memory.source,
+        "title": memory.title,
+    }
+    return {name: value for name, value in known.items() if value}
 
 
-def _xml(text: str) -> str:
-    return _NO_XML.sub("\ufffd", text)
+def element(name: str, attributes: Mapping[str, str], text: str) -> str:
+    """Return an XML element out of which no text or attribute can break."""
+    written = "".join(
+        f" {attribute}={quoteattr(harmless(value))}" for attribute, value in attributes.items()
+    )
+    return f"<{name}{written}>{escape(harmless(text))}</{name}>"
+
+
+def harmless(text: str) -> str:
+    """Return a text with U+FFFD for every character that is a command and not a sign."""
+    return _CONTROL.sub("\ufffd", text)
 
 
 def _when(memory: Memory) -> str:

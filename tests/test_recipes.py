@@ -26,6 +26,14 @@ def test_a_recipe_runs_as_it_stands(script, shown, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("script", ["chat_assistant/chat.py", "support_desk/desk.py"])
+def test_a_recipe_can_be_run_again_on_the_store_it_left(script, tmp_path):
+    command = [sys.executable, "-W", "error", EXAMPLES / script, tmp_path / "left.mem"]
+    for _ in range(2):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
 def test_a_retriever_over_a_folder_of_ones_own_reads_again_only_what_changed(tmp_path):
     folder = tmp_path / "notes"
     folder.mkdir()
@@ -42,10 +50,14 @@ def test_a_retriever_over_a_folder_of_ones_own_reads_again_only_what_changed(tmp
     first, *_ = ask("Where is the tandem?")
     assert "sold to Carla" in first
     assert not any("in the shed" in line for line in ask("Where is the tandem?"))
+    (folder / "bikes.md").unlink()
+    assert not any("bikes.md" in line for line in ask("Where is the tandem?"))
 
 
 def test_the_list_of_examples_names_every_one():
     written = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"python examples/(\w+)/\w+\.py", written))
     assert named == {path.name for path in EXAMPLES.iterdir() if path.is_dir()}
-    assert {*RECIPES, "coding_notes/agent.py"} <= set(re.findall(r"python examples/(\w+/\w+\.py)", written))
+    assert {*RECIPES, "coding_notes/agent.py"} <= set(
+        re.findall(r"python examples/(\w+/\w+\.py)", written)
+    )

@@ -1,8 +1,9 @@
 """A plain retriever over a folder of documents: no agent, no server, no vector database.
 
-python examples/folder_search/search.py FOLDER "QUESTION" [STORE]
+python examples/folder_search/search.py FOLDER "QUESTION"
 
-Asked again, it reads only what changed. Without arguments it asks some of this project's pages.
+The store is FOLDER/.search.mem: asked again, it reads only what changed. Without arguments it
+asks some of this project's pages.
 """
 
 import sys
@@ -21,12 +22,26 @@ QUESTIONS = {
 
 
 def search(store: MemoryStore, paths: list[Path], question: str, limit: int = 5) -> list[Hit]:
-    """Bring the store up to date with .txt, .md and .jsonl files or folders of them, and ask it."""
+    """Bring the store up to date with .txt and .md files or folders of them, and ask it."""
     report = store.ingest(paths)
     for error in report.errors:
         print(f"skipped {error}", file=sys.stderr)
+    forget_what_is_gone(store)
     # relevance alone: when a file was written says nothing of its answer
     return list(store.query(question, limit=limit, profile="semantic").hits)
+
+
+def forget_what_is_gone(store: MemoryStore) -> None:
+    """Forget the files that are there no more: a file's path is the key of its memory."""
+    cursor = None
+    while True:
+        page = store.list(limit=1000, cursor=cursor)
+        gone = [item.id for item in page.memories if item.key and not Path(item.key).exists()]
+        if gone:
+            store.forget(gone)
+        cursor = page.cursor
+        if cursor is None:
+            return
 
 
 def show(hit: Hit) -> str:
@@ -39,9 +54,9 @@ def show(hit: Hit) -> str:
 
 def main() -> None:
     if len(sys.argv) > 2:
-        folder, question, *rest = sys.argv[1:]
-        with MemoryStore.open(rest[0] if rest else "folder.mem") as store:
-            print(*map(show, search(store, [Path(folder)], question)), sep="\n")
+        folder = Path(sys.argv[1])
+        with MemoryStore.open(folder / ".search.mem") as store:
+            print(*map(show, search(store, [folder], sys.argv[2])), sep="\n")
         return
     with (
         tempfile.TemporaryDirectory() as scratch,

@@ -74,7 +74,7 @@ _WINDOW = 256  # queries of a file that are encoded together
     type=click.Choice(["keep", "drop"]),
     default="keep",
     show_default=True,
-    help="Of hits that say nearly the same.",
+    help="Of hits that say the same but for case, spacing and punctuation.",
 )
 @click.option(
     "--render",
@@ -121,6 +121,8 @@ def query(
         if queries is not None or as_json or as_jsonl:
             raise click.UsageError("--render is for one TEXT, without --json or --jsonl.")
         options["style"] = render
+    elif order != "score":
+        raise click.UsageError("--order is of hits that are rendered; add --render.")
     place = zone(timezone) if timezone else None
     for name in ("now", "as_of", "known_at"):
         options[name] = _time(options[name], name, place)

@@ -108,6 +108,7 @@ class HitMaker:
         self._stored = stored
         self.flags: list[str] = []
         self.packing = Packing(encoder, request)
+        self._lowest = -np.inf  # score of the last place that was looked at
 
     def hits(self, lists: Sequence[Assessed]) -> tuple[Hit, ...]:
         """Return the best of the first list, then of the next ones: scores of different scorers
@@ -120,9 +121,10 @@ class HitMaker:
                 hits.append(self._hit(len(hits) + 1, place, item, passage, tokens))
                 if place.below is not None:
                     self.flags.append("not_reranked")
+            self._lowest = place.score
             if self.packing.full:
                 break
-        return tuple(hits)
+        return self.packing.settle(hits)
 
     def _found(self, places: Sequence[_Place]) -> Iterator[tuple[_Place, Memory, Passage]]:
         """Yield what lies at places, with its passage; loaded by as many as are asked for."""
@@ -217,10 +219,10 @@ class HitMaker:
             self.flags.append("token_matches_unavailable")
         return found
 
-    def suppressed(self, removed: Assessed, hits: Sequence[Hit]) -> tuple[Suppressed, ...]:
-        """Return the invalid memories that would have been among the hits."""
+    def suppressed(self, removed: Assessed) -> tuple[Suppressed, ...]:
+        """Return the invalid memories that would have been among the hits that were made."""
         scores = removed.scores
-        bar = hits[-1].score if len(hits) == self._request.limit else -np.inf
+        bar = self._lowest if self.packing.full else -np.inf
         least = -np.inf if self._request.min_score is None else self._request.min_score
         rows = rows_of(self._view, removed.judged.ranked)
         loaded = self._load(removed.judged.ranked.positions.tolist(), rows)

@@ -97,8 +97,9 @@ class ReadingVerbs(OpenedVerbs):
             now: the present; ages and validity are as of then.
             max_tokens: most tokens of the result as `render` writes it, counted by the encoder's
                 tokenizer. A hit that does not fit is left out, and a shorter one behind it may fit.
-            near_duplicates: `drop` a hit that says nearly the same as a better one, and take the
-                next one in its place.
+            near_duplicates: `drop` a hit that says the same as a better one, in the same namespace
+                and of the same time, but for case, spacing and punctuation; the next one takes its
+                place.
             style: what `render` writes by default, and `max_tokens` counts.
             min_score: lowest score, in nats.
             temporal: `auto` reads words such as "now" or "originally" in the text: for the present,
@@ -358,7 +359,9 @@ def _cursor(cursor: str | None, newest_first: bool) -> int | None:
     """
     if cursor is None:
         return None
-    given = isinstance(cursor, str) and len(cursor) < 20 and re.fullmatch("-?[0-9]{1,18}", cursor)
+    given = (
+        isinstance(cursor, str) and len(cursor) < 20 and re.fullmatch("-?[1-9][0-9]{0,17}", cursor)
+    )
     if not given or cursor.startswith("-") != newest_first:
         raise BadInput(f"cursor is {cursor!r}; pass what the previous page had as its cursor.")
     return int(cursor.removeprefix("-"))

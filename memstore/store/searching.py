@@ -47,6 +47,7 @@ from memstore.types import Hit, QueryResult, Suppressed
 T = TypeVar("T")
 Took = Mapping[str, float]  # seconds per stage
 
+_DEEPER = 4  # times as many candidates where repetitions took the places of hits
 _SKEW = 300_000_000  # microseconds a writer's clock may be ahead of the reader's
 
 
@@ -206,11 +207,13 @@ class _Search:
             )
         return found
 
-    def _retrieve(self, query: QueryVectors) -> tuple[Retrieval, Judged, float]:
+    def _retrieve(
+        self, query: QueryVectors, depth: int | None = None
+    ) -> tuple[Retrieval, Judged, float]:
         began = time.perf_counter()
         opened = self._opened
         retrieval = Retrieval(self._view, self._space, query, opened.settings, opened.device)
-        ranked = retrieval.best(self._allowed, self._depth)
+        ranked = retrieval.best(self._allowed, self._depth if depth is None else depth)
         name = self._encoder.identity.name
         judged = Judged(ranked, retrieval.scorer(name, self._calibration))
         return retrieval, judged, time.perf_counter() - began
@@ -258,9 +261,19 @@ class _Search:
         )
         assessed = [pass_.assess(one) for one in lists]
         hits = maker.hits(assessed)
+        pool = len(judged.ranked)
+        if (
+            request.drop_near_duplicates
+            and not maker.packing.full
+            and pool < self._allowed_memories
+        ):
+            # the candidates were repetitions of each other: others lie behind them
+            deeper = self._retrieve(query, _DEEPER * pool)
+            if len(deeper[1].ranked) > pool:
+                return self._finish(text, query, deeper, took)
         suppressed: tuple[Suppressed, ...] = ()
         if removed is not None:
-            suppressed = maker.suppressed(pass_.assess(removed, like=assessed[0]), hits)
+            suppressed = maker.suppressed(pass_.assess(removed, like=assessed[0]))
         if self._opened.settings.log_pages:
             page = page_of(text, hits, assessed[0], self._profile, now=microseconds_now())
             self.pages.append(page)
@@ -341,7 +354,8 @@ class _Search:
                 raise
             self._failed = str(error)
             return [judged], invalid, self._failed
-        if len(scored.ranked) >= self._request.limit or not len(others.ranked):
+        enough = len(scored.ranked) >= self._request.limit
+        if (enough and not self._request.drop_near_duplicates) or not len(others.ranked):
             return [scored], hidden, None
         return [scored, others], hidden if len(scored.ranked) else invalid, None
 

@@ -137,7 +137,7 @@ class Dropped:
     """A memory that was left out of the hits of a query, though it ranked among them.
 
     `reason` is `over_budget` (it has `tokens`, more than were left of `max_tokens`) or
-    `near_duplicate` (a better hit, of the memory `like`, says nearly the same).
+    `near_duplicate` (a better hit, of the memory `like`, says the same in nearly the same words).
     """
 
     memory: Memory

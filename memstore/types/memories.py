@@ -81,7 +81,7 @@ class Memory:
     @property
     def version(self) -> str:
         """Sixteen hexadecimal digits that become others with any change of the memory, be it a
-        vote: what `update` and `forget` take as `if_version`.
+        vote or what its source is believed: what `update` and `forget` take as `if_version`.
         """
         held = {
             item.name: getattr(self, item.name) for item in fields(self) if item.name != "proposals"

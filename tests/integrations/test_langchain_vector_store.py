@@ -244,6 +244,22 @@ def test_a_filter_of_another_grammar_is_refused(vectors, wrong, said):
         vectors.similarity_search("tea", filter=wrong)
 
 
+@pytest.mark.parametrize("date", ["2024-01-01", "2025-01-01", "2025-06-01", "2099-01-01"])
+def test_another_text_under_an_id_holds_whatever_its_date(store, date):
+    dated = MemstoreVectorStore(store, from_metadata={"occurred_at": "date"})
+    dated.add_texts(["The plan costs 10 euros."], [{"date": "2025-01-01"}], ids=["plan"])
+    dated.add_texts(["The plan costs 14 euros."], [{"date": date}], ids=["plan"])
+    for _ in range(2):
+        assert texts(dated.get_by_ids(["plan"])) == ["The plan costs 14 euros."]
+        assert texts(dated.similarity_search("plan costs")) == ["The plan costs 14 euros."]
+        assert texts(dated.similarity_search("plan", as_of="2025-02-01T00:00:00Z")) == [
+            "The plan costs 10 euros."
+        ]
+        # the same once more is no other version
+        dated.add_texts(["The plan costs 14 euros."], [{"date": date}], ids=["plan"])
+        assert len(store.list().memories) == 2
+
+
 def test_fields_of_a_memory_can_be_read_from_metadata(store):
     vectors = MemstoreVectorStore(
         store, from_metadata={"occurred_at": "date", "source": "source", "entities": "people"}

@@ -15,7 +15,7 @@ INSPECTOR = Path(__file__).parents[2] / ".inspector/node_modules/.bin/mcp-inspec
 
 pytestmark = pytest.mark.skipif(
     not INSPECTOR.exists(),
-    reason="there is no inspector: npm install --prefix .inspector @modelcontextprotocol/inspector",
+    reason="there is no inspector: scripts/setup --clients, with npm",
 )
 
 

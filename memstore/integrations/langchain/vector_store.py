@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
@@ -101,10 +102,13 @@ class MemstoreVectorStore(VectorStore):
     ) -> list[str]:
         """Add texts, or put them in the place of those with the same ids, and return the ids.
 
+        What takes the place of another text holds from now on, whatever date its metadata give it.
+
         Args:
             metadatas: JSON values, to filter by.
             ids: None for a text without one.
             batch_size: texts per transaction; by default all of them, so all or none are stored.
+                Texts under a memory's own id are changed one by one, after the others.
 
         Raises:
             BadInput: a text or its metadata cannot be stored, or an id is there twice.
@@ -140,6 +144,7 @@ class MemstoreVectorStore(VectorStore):
     ) -> list[str]:
         """Store texts: an id that is a memory's own changes that memory, all others add one."""
         known = self._by_memory_id(ids)
+        replaced = self._dated_by_key(ids)
         added: dict[int, NewMemory] = {}
         changed: dict[int, Memory] = {}
         for place, (text, metadata, id_) in enumerate(zip(texts, metadatas, ids, strict=True)):
@@ -147,12 +152,15 @@ class MemstoreVectorStore(VectorStore):
             if memory is not None and self._id(memory) == memory.id:
                 changed[place] = memory
                 continue
+            key = memory.key if memory is not None else None if id_ == "" else id_
+            fields = self._fields(metadata)
+            before = replaced.get(key)
+            if before is not None:
+                # by its date alone, another text might be history to the store
+                same = (before.text, before.metadata) == (text, metadata)
+                fields.setdefault("valid_from", before.valid_from if same else datetime.now(UTC))
             added[place] = NewMemory(
-                text=text,
-                namespace=self.namespace,
-                key=memory.key if memory is not None else None if id_ == "" else id_,
-                metadata=metadata,
-                **self._fields(metadata),
+                text=text, namespace=self.namespace, key=key, metadata=metadata, **fields
             )
         stored = dict(zip(added, self.store.add_many(added.values()), strict=True))
         for place, memory in changed.items():
@@ -163,6 +171,14 @@ class MemstoreVectorStore(VectorStore):
                 **self._fields(metadatas[place]),
             )
         return [self._id(stored[place]) for place in range(len(texts))]
+
+    def _dated_by_key(self, ids: Sequence[str | None]) -> dict[str | None, Memory]:
+        """Return the latest memories of ids, if dates are read from metadata."""
+        if "occurred_at" not in self._from_metadata:
+            return {}
+        keys = [id_ for id_ in ids if id_]
+        own = {"namespace": self.namespace, "key": {"in": keys}, "superseded_by": None}
+        return {memory.key: memory for memory in self._list(own)}
 
     def _fields(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
         return {
