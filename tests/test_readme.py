@@ -42,6 +42,8 @@ def test_the_python_example_runs_as_it_stands(tmp_path):
         ("langchain.md", 10),
         ("llama-index.md", 6),
         ("mcp.md", 7),
+        ("langgraph.md", 14),
+        ("openai-agents.md", 8),
     ],
 )
 def test_a_page_with_examples_runs_from_top_to_bottom(page, asserts, tmp_path):
