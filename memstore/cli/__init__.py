@@ -45,6 +45,7 @@ from memstore.cli.mcp import mcp
 from memstore.cli.options import setting
 from memstore.cli.rank import rank
 from memstore.cli.read import get, history, list_command, namespaces, query
+from memstore.cli.serve import serve, token
 from memstore.cli.write import add, forget, ingest, init, update
 from memstore.errors import MemstoreError
 from memstore.settings import DEFAULT_STORE
@@ -140,6 +141,7 @@ for _command in (
     learn,
     bench,
     mcp,
+    serve,
     token,
     doctor,
     completion,

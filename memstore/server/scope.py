@@ -89,4 +89,3 @@ class Scope:
         return self.whole or any(
             namespace == own or namespace.startswith(f"{own}/") for own in self.namespaces
         )
-
