@@ -1,17 +1,35 @@
-// What the caller may do here, as far as the server has said.
+// What the caller may do here, as the server says.
 
 import * as api from "./api.js";
 
-let whole = null; // whether the caller sees the whole store: a promise, once somebody asked
+let caller = null; // a promise, once somebody asked
 
-/** Promises the namespace that means everything the caller may see, for a verb that writes. */
+/** Promises what the caller may do: {namespaces, read_only, rerankers}. */
+export function permissions() {
+  caller ??= api.caller().then((may) => {
+    document.documentElement.classList.toggle("read-only", may.read_only); // hides what is `writes`
+    return may;
+  });
+  caller.catch(() => (caller = null));
+  return caller;
+}
+
+/** Promises the namespace that is read where none is named; "" is the whole store. */
+export async function root() {
+  const { namespaces } = await permissions();
+  return namespaces.includes("*") ? "" : namespaces[0];
+}
+
+/** Promises whether the caller may name a namespace: a function of its path. */
+export async function reach() {
+  const { namespaces } = await permissions();
+  return (path) =>
+    namespaces.some((own) => own === "*" || path === own || path.startsWith(`${own}/`));
+}
+
+/** Promises the namespace that means everything that is read, for a verb that writes. */
 export async function everything() {
-  whole ??= api.stats().then(
-    () => true,
-    (error) => (error.status === 403 ? false : Promise.reject(error)),
-  );
-  whole.catch(() => (whole = null));
-  return (await whole) ? "*" : undefined;
+  return (await root()) || "*";
 }
 
 /** Notes a refusal: who may only read is not offered to write again. */

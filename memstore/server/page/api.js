@@ -100,6 +100,7 @@ async function contents(response) {
 
 const id = encodeURIComponent;
 
+export const caller = (signal) => ask("GET", "caller", { signal });
 export const namespaces = (signal) => ask("GET", "namespaces", { signal });
 export const stats = (signal) => ask("GET", "stats", { signal });
 export const query = (body, signal) => ask("POST", "query", { body, signal });

@@ -22,7 +22,7 @@ export async function showMemory(id, panel, signal) {
         signal,
       ),
     ]);
-    draw(memory, events.events, replaced.memories, panel);
+    draw(memory, events.events, replaced.memories, panel, signal);
   } catch (error) {
     if (error.name === "AbortError") return;
     if (error.status === 404) await showForgotten(id, error, panel, signal);
@@ -62,10 +62,10 @@ async function showForgotten(id, refused, panel, signal) {
   }
 }
 
-function draw(memory, events, replaced, panel) {
+function draw(memory, events, replaced, panel, signal) {
   const stands = standing(memory);
   const again = () => {
-    void showMemory(memory.id, panel, undefined);
+    void showMemory(memory.id, panel, signal);
     document.dispatchEvent(new CustomEvent("changed", { detail: { id: memory.id } }));
   };
   const done = (changed, verb) => {

@@ -1,5 +1,6 @@
 // The page: reads the state from the address, and shows the view and the panel that it names.
 
+import { permissions, reach, root } from "./access.js";
 import * as api from "./api.js";
 import { showBrowse } from "./browse.js";
 import { askForToken } from "./dialog.js";
@@ -21,6 +22,7 @@ const panel = document.getElementById("panel");
 const query = document.getElementById("query");
 
 let namespaces = [];
+let base = null; // the namespace that is read where none is named, once it is known
 let known = Promise.resolve(); // that these are the ones of the store
 let shown = null; // the state of the view, without the panel
 let opened = ""; // the memory in the panel
@@ -90,14 +92,15 @@ async function total(namespace) {
   return counted(namespace);
 }
 
-function counted(namespace) {
+function counted(asked) {
+  const namespace = asked || base;
   return namespaces
     .filter(({ name }) => !namespace || name === namespace || name.startsWith(`${namespace}/`))
     .reduce((sum, { memories }) => sum + memories, 0);
 }
 
 function drawNamespaces(state) {
-  const all = api.hasToken() ? "All you may see" : "All namespaces";
+  const all = base === null ? "" : base || "All namespaces";
   const field = picker({
     label: "Namespace",
     value: state.ns,
@@ -112,17 +115,30 @@ function drawNamespaces(state) {
 
 async function offerNamespaces(all, written) {
   await known;
+  const reached = await reach();
   const beginnings = (path) =>
     path.split("/").map((_, at, parts) => parts.slice(0, at + 1).join("/"));
-  const paths = [...new Set(namespaces.flatMap(({ name }) => beginnings(name)))].sort();
+  const paths = [...new Set(namespaces.flatMap(({ name }) => beginnings(name)))]
+    .filter((path) => path !== base && reached(path))
+    .sort();
   return [{ value: "", label: all }, ...paths.map((path) => ({ value: path, label: path }))]
     .filter(({ label }) => label.toLowerCase().includes(written))
     .slice(0, 100)
     .map((option) => ({ ...option, note: count(counted(option.value)) }));
 }
 
+async function learnBase() {
+  try {
+    base = await root();
+    drawNamespaces(read());
+  } catch (error) {
+    if (error.status === undefined) throw error;
+  }
+}
+
 async function learnNamespaces() {
   try {
+    await learnBase();
     ({ namespaces } = await api.namespaces());
     document.body.classList.toggle("one-namespace", namespaces.length < 2);
   } catch (error) {
@@ -188,5 +204,6 @@ function step(by) {
 
 api.whenTokenIsNeeded(askForToken);
 listen();
+void permissions().catch(() => null); // beside the view; what is wrong, the view says too
 // the view first: counting the namespaces of a large store takes as long as a page of the list
 known = show().then(learnNamespaces);

@@ -2,7 +2,7 @@
 
 const DEFAULTS = {
   view: "browse", // browse | search | entities
-  ns: "", // the namespace; "" is all that the caller may see
+  ns: "", // the namespace; "" is what is read where none is named
   q: "", // the query
   profile: "balanced",
   asof: "", // as in the fields: 2026-03-02T09:00, UTC

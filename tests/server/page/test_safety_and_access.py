@@ -72,9 +72,6 @@ def test_a_token_is_asked_for_kept_in_the_tab_and_bounds_what_is_seen(page, stor
         assert not any("Note" in text for text in page.texts())
         page.one(".card a.when").click()
         page.find("#panel .history")
-        page.button("It helped", "#panel").click()
-        page.shows("#panel .notice.bad", "Only reading is allowed")
-        assert page.one("#panel .notice.bad").is_displayed()
         for hidden in ("#panel .buttons", ".card .tick", "#panel > .writes"):
             assert not page.one(hidden).is_displayed()
         page.open("#browse?ns=other", url=url)
@@ -84,6 +81,21 @@ def test_a_token_is_asked_for_kept_in_the_tab_and_bounds_what_is_seen(page, stor
         assert page.script("return sessionStorage.length") == 0
         page.button("Cancel", "dialog").click()
         page.find(".notice.bad")
+
+
+def test_of_several_namespaces_the_first_is_shown_and_said_to_be(page, store):
+    digest = hashlib.sha256(SECRET.encode()).hexdigest()
+    tokens = (Token("reader", digest, Scope(("team/ana", "other"))),)
+    with running(store, tokens=tokens) as (url, _):
+        page.driver.get(f"{url}/#browse")
+        page.find("dialog [type=password]").send_keys(SECRET, Keys.ENTER)
+        page.counts(".card", len(store.list(namespace="team/ana").memories))
+        page.until("return document.querySelector('#namespace input').value === 'team/ana'")
+        page.one("#namespace input").click()
+        page.until("return document.querySelectorAll('#namespace [role=option]').length >= 2")
+        offered = [option.text for option in page.all("#namespace [role=option]")]
+        assert any("other" in text for text in offered)
+        assert not any(text.split()[0] == "team" for text in offered)
 
 
 def test_a_server_that_is_gone_is_told_of_with_what_to_do(page, tmp_path):
