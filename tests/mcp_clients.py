@@ -21,6 +21,10 @@ from mcp import Client, MCPError, StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, Tool
 
+from memstore import MemoryStore
+from memstore.server.mcp.serving import build_server
+from memstore.server.scope import Scope
+
 COMMAND = [sys.executable, "-W", "error", "-m", "memstore"]
 TOKEN = "a-token-for-tests-only"
 OPENING = {
@@ -75,6 +79,11 @@ class Agent:
     def tools(self) -> dict[str, Tool]:
         listed = self.use(lambda client: client.list_tools())
         return {tool.name: tool for tool in listed.tools}
+
+
+def agent(store: MemoryStore, namespace: str = "default", **options: Any) -> Agent:
+    """An agent of a server in this process."""
+    return Agent(build_server(store, Scope((namespace,), **options)), mode="legacy")
 
 
 def check_answer(tool: Tool, result: CallToolResult) -> Any:

@@ -1,4 +1,4 @@
-"""A coding agent's notes: two working days that share one memory, over the Model Context Protocol.
+"""A coding agent's notes: three days that share one memory, over the Model Context Protocol.
 
 python examples/coding_notes/agent.py [STORE]
 

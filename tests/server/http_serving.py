@@ -85,6 +85,7 @@ def verb(method: str, path: str, **options: Any) -> Verb:
 
 
 VERBS = [
+    verb("GET", "/v1/caller"),
     verb("GET", "/v1/namespaces"),
     verb("POST", "/v1/query", json={"text": "tea"}),
     verb("POST", "/v1/query/batch", json={"texts": ["tea", "coffee"]}),

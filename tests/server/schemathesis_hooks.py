@@ -25,6 +25,8 @@ RULES = {
     "of": "an alias is another name",
     "body of /v1/ingest": "lines of JSON objects with a text, where all must be good",
     "timezone": "the name of one",
+    "limit": "so many hits of all queries of a batch together",
+    "namespace": "is given where a filter says what to forget, by who may forget everywhere",
 }
 LINE = '{"text": "Ana moved to Lisbon.", "id": "ana.city"}\n'
 
@@ -92,6 +94,10 @@ def within_years(text: str) -> str:
 def follow_rules(item: dict[str, Any], path: str) -> None:
     if "metadata" in item:
         item["metadata"] = each_text(item["metadata"], without_nul)
+    if "texts" in item and "limit" in item:
+        item["limit"] = min(item["limit"], 2000 // len(item["texts"]))
+    if path.endswith("/forget") and "where" in item and item.get("namespace") is None:
+        item["namespace"] = "*"
     if path.endswith("/aliases"):
         item["of"] = f"{item['name']} the other"
     if item.get("valid_from") is not None:

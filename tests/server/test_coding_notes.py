@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from memstore import MemoryStore
+
 SCRIPT = Path(__file__).parents[2] / "examples" / "coding_notes" / "agent.py"
 
 
@@ -26,12 +28,11 @@ def test_the_notes_of_three_days_are_kept_changed_and_forgotten(tmp_path):
 
 
 def test_a_note_that_is_not_found_ends_it_with_an_error(tmp_path):
+    MemoryStore.open(tmp_path / "notes.mem", encoder="hashed").close()
     other = tmp_path / "agent.py"
     source = SCRIPT.read_text(encoding="utf-8")
-    other.write_text(
-        source.replace("Why do large file uploads fail?", "Which migrations may be edited?"),
-        "utf-8",
-    )
+    assert "in (monday, tuesday, wednesday)" in source
+    other.write_text(source.replace("in (monday, tuesday, wednesday)", "in (wednesday,)"), "utf-8")
     done = run(str(tmp_path / "notes.mem"), script=other)
     assert done.returncode == 1
-    assert "the old bug is what helps" in done.stderr
+    assert "Redis was removed" in done.stderr

@@ -130,6 +130,41 @@ def test_each_wrong_field_is_pointed_at(client):
     ]
 
 
+NAMES = {f"x{number}": 1 for number in range(30_000)}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("/v1/memories", {"text": "a", **NAMES}, "#: has 30001 names"),
+        ("/v1/query", {"text": "a", "weights": NAMES}, "#/weights: has 30000 names"),
+        ("/v1/memories/batch", {"memories": [NAMES] * 3}, "#/memories/0: has 30000 names"),
+        ("/v1/forget", {"where": {"key": "a"}, **NAMES}, "#: has 30001 names"),
+        ("/v1/query/batch", {"texts": [1] * 30_000}, "#/texts/0: Input should be a valid string"),
+        ("/v1/rank", {"text": "a", "documents": [1] * 30_000}, "#/documents/0: Input should"),
+        ("/v1/forget", {"ids": [1] * 30_000}, "#/ids/0: Input should"),
+        ("/v1/memories", {"text": "a", "entities": [1] * 30_000}, "#/entities/0: Input should"),
+        ("/v1/memories/batch", {"memories": [{}] * 30_000}, "#/memories/0/text: is missing"),
+    ],
+)
+def test_of_very_much_that_is_wrong_the_first_is_said(path, body, said, client):
+    found = problem(client.post(path, json=body), 422, "invalid")
+    assert found["detail"].startswith(said)
+    assert "more)" not in found["detail"]  # nobody looked for them
+    assert len(found["errors"]) == 1
+
+
+def test_a_problem_repeats_no_more_than_the_beginning_of_what_was_asked(client):
+    wrong = client.post("/v1/memories", json={"text": "a", **dict(list(NAMES.items())[:90])})
+    said = problem(wrong, 422, "invalid")
+    assert len(said["errors"]) == 20
+    assert said["detail"].endswith("(and 89 more)")
+    name = client.post("/v1/query", json={"text": "a", "x" * 100_000: 1})
+    path = client.get(f"/v1/memories/{'a' * 50_000}")
+    assert f"{'a' * 64}…" in problem(path, 404, "memory-not-found")["detail"]
+    assert max(len(name.content), len(path.content)) < 10_000
+
+
 def test_a_filter_in_a_url_must_be_json(client):
     said = problem(client.get("/v1/memories", params={"where": "{"}), 422, "invalid")
     assert said["errors"][0]["parameter"] == "where"

@@ -171,6 +171,15 @@ def test_reading_takes_no_key(client):
         assert client.post("/v1/query", json={"text": text}, headers=headers).is_success
 
 
+def test_a_purge_leaves_no_answer_that_could_hold_what_it_erased(client, stored, key):
+    body = {"text": "A secret to be erased."}
+    posted = client.post("/v1/memories", json=body, headers=key)
+    assert client.delete(posted.headers["location"], params={"purge": True}).is_success
+    again = client.post("/v1/memories", json=body, headers=key)
+    assert "idempotent-replayed" not in again.headers
+    assert again.json()["id"] != posted.json()["id"]
+
+
 @pytest.mark.parametrize("written", ["", "a b", '"', '""', '"a', 'a"b', "é", "x" * 256])
 def test_what_is_no_key_is_refused(written, client):
     headers = {"Idempotency-Key": written.encode()}

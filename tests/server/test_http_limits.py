@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -11,6 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from server.http_serving import running, serving
 
@@ -80,8 +82,6 @@ def test_a_body_of_unknown_length_is_refused_where_it_grows_too_large(url):
 
 
 def test_lines_have_a_limit_of_their_own(url, stored):
-    import httpx
-
     line = json.dumps({"text": "x" * 900, "id": "long"}) + "\n"
     headers = {"Content-Type": "application/x-ndjson"}
     good = httpx.post(f"{url}/v1/ingest", content=line * 20, headers=headers)
@@ -125,7 +125,7 @@ def test_an_answer_that_nobody_takes_is_not_kept(answers, stored):
                 time.sleep(0.01)
             while _large(server):
                 time.sleep(0.01)
-        assert server.service.inside == 0
+        assert server.service.in_work.taken == 0
 
 
 def _large(server) -> list:
@@ -145,6 +145,20 @@ def test_what_is_no_http_is_said_to_be_none(url):
     assert ask(url, HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n")[0] == 400
     assert ask(url, HEAD + both + b"0\r\n\r\n")[0] in (400, 411, 422, 501)
     assert ask(url, HEAD + b"Content-Length: -1\r\n\r\n")[0] == 400
+
+
+def test_a_body_that_breaks_off_into_nonsense_is_answered_once(url):
+    chunked = b"Transfer-Encoding: chunked\r\n\r\n"
+    status, said = ask(url, HEAD + chunked + b"5\r\n{}   \r\nnonsense\r\n")
+    assert (status, said["type"]) == (400, "urn:memstore:problem:malformed")
+    with connect(url) as connection:
+        refused = b"POST /none HTTP/1.1\r\nHost: localhost\r\n" + chunked
+        connection.sendall(refused)
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        assert (response.status, response.read()[:1]) == (404, b"{")
+        connection.sendall(b"nonsense\r\n")
+        assert read_all(connection) == b""  # no second answer to one request
 
 
 def test_a_head_that_is_too_large_is_refused(url):
@@ -195,6 +209,7 @@ def test_a_request_too_many_is_told_to_come_back(stored):
             assert response.status_code == 503
             assert response.json()["type"] == "urn:memstore:problem:overloaded"
             assert response.headers["retry-after"] == "1"
+            assert client.get("/").is_success  # files of the page cost nothing
             assert client.get("/healthz").is_success  # whoever looks after it still learns of it
         finally:
             go.set()
@@ -231,6 +246,89 @@ def test_readers_go_on_while_all_writers_wait(stored):
             other.execute("ROLLBACK")
             other.close()
         assert [item.result().status_code for item in waiting] == [201] * 6
+
+
+def test_however_many_writes_wait_readers_go_on(stored):
+    limits = Limits(requests=8, writers=2)  # of which two writers and two that wait write
+    with serving(stored, limits=limits) as client, ThreadPoolExecutor(12) as pool:
+        other = sqlite3.connect(stored.path / "memstore.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        try:
+            texts = [{"text": f"Waits in a long queue {number}."} for number in range(12)]
+            sent = [pool.submit(client.post, "/v1/memories", json=text) for text in texts]
+            while sum(item.done() for item in sent) < 8:
+                time.sleep(0.01)
+            for _ in range(5):
+                assert client.post("/v1/query", json={"text": "tea"}).is_success
+                assert client.get("/v1/memories").is_success
+        finally:
+            other.execute("ROLLBACK")
+            other.close()
+        answers = [item.result() for item in sent]
+    assert sorted(answer.status_code for answer in answers) == [201] * 4 + [503] * 8
+    refused = next(answer for answer in answers if answer.status_code == 503)
+    assert refused.json()["type"] == "urn:memstore:problem:overloaded"
+
+
+def test_bodies_that_are_on_their_way_keep_nobody_out(stored):
+    limits = Limits(requests=2)
+    with running(stored, limits=limits) as (url, server), contextlib.ExitStack() as held:
+        lines = HEAD.replace(b"/query", b"/ingest").replace(b"/json", b"/x-ndjson")
+        for head in (HEAD, HEAD, HEAD, lines, lines):  # two ingests: as many as may write
+            connection = held.enter_context(connect(url))
+            connection.sendall(head + b"Content-Length: 100000\r\n\r\n" + b" " * 70_000)
+        while server.service.sending_lines.taken < 2:
+            time.sleep(0.01)
+        with httpx.Client(base_url=url, timeout=30) as client:
+            for path in ("/v1/memories", "/", "/readyz"):
+                assert client.get(path).is_success
+            assert client.post("/v1/memories", json={"text": "Gets in."}).is_success
+            headers = {"Content-Type": "application/x-ndjson"}
+            third = client.post("/v1/ingest", content='{"text": "a"}', headers=headers)
+            assert third.status_code == 503
+
+
+def test_a_body_too_long_for_memory_arrives_whole(stored):
+    text = "".join(f"Number {number} of a long text. " for number in range(10_000))
+    with serving(stored) as client:
+        posted = client.post("/v1/memories", json={"text": text})
+    assert posted.status_code == 201
+    assert stored.get(posted.json()["id"]).text == text
+    stored.forget(posted.json()["id"])
+
+
+def test_a_batch_of_queries_asks_for_so_many_hits(stored):
+    with serving(stored) as client:
+        body = {"texts": ["tea"] * 20, "limit": 101}
+        refused = client.post("/v1/query/batch", json=body)
+        assert refused.status_code == 422
+        assert refused.json()["errors"][0]["pointer"] == "#/limit"
+        assert "20 texts with 101 hits each" in refused.json()["detail"]
+        assert client.post("/v1/query/batch", json=body | {"limit": 100}).is_success
+
+
+def test_an_answer_holds_so_much_and_one_memory_at_least(tmp_path):
+    with MemoryStore.open(tmp_path / "agent.mem", encoder="hashed") as large:
+        for number in range(4):
+            large.add(f"Tea number {number} {'is hot ' * 60}", metadata={"note": "x" * 600})
+        for most, fit in ((10, 1), (2_500, 2), (10_000, 4)):
+            with serving(large, limits=Limits(answer_characters=most)) as client:
+                texts, cursor, pages = [], None, 0
+                while pages == 0 or cursor is not None:
+                    params = {"limit": 4} | ({"cursor": cursor} if cursor else {})
+                    page = client.get("/v1/memories", params=params).json()
+                    texts += [memory["text"] for memory in page["memories"]]
+                    cursor, pages = page["cursor"], pages + 1
+                assert texts == [memory.text for memory in large.list().memories]
+                assert pages == 4 // fit
+                for limit in range(1, 5):
+                    found = client.post("/v1/query", json={"text": "tea", "limit": limit})
+                    assert found.status_code == (200 if limit <= fit else 422)
+                    if limit > fit:
+                        assert f"{most:,} characters together" in found.json()["detail"]
+                body = {"texts": ["tea", "hot"], "limit": 1}
+                batch = client.post("/v1/query/batch", json=body)
+                assert batch.status_code == (422 if fit == 1 else 200)
 
 
 def _value(client, name: str) -> float:

@@ -129,7 +129,9 @@ def test_the_limits_on_the_page_are_those_of_the_server():
     for said in (
         f"| {limits.body_bytes // MIB} MiB (`--max-body`); {limits.ingest_bytes // MIB} MiB |",
         f"| {bodies.MOST_BATCH}, {bodies.MOST_QUERIES}, {bodies.MOST_IDS} |",
-        f"| {bodies.MOST_HITS}; {bodies.MOST_QUERY_CHARACTERS:,} |",
+        f"| {bodies.MOST_HITS}; {bodies.MOST_BATCH_HITS}; {bodies.MOST_QUERY_CHARACTERS:,} |",
+        f"| {limits.answer_characters // MIB} Mi characters |",
+        f"| {limits.requests // 4} (a quarter of them) |",
         f"| {limits.requests} (`--max-requests`) |",
         f"| {limits.readers}; {limits.writers} (`--readers`, `--writers`) |",
         f"| {limits.connections} |",

@@ -36,7 +36,7 @@ checks.use_after_free.enabled = false
 @pytest.mark.parametrize("caller", ["root", "ana"] if TORTURE else ["root"])
 def test_requests_made_from_the_description_are_answered_as_described(caller, tmp_path):
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
-    options = ["--seed", "1", "--max-examples", "500" if TORTURE else "2", "--continue-on-failure"]
+    options = ["--seed", "1", "--max-examples", "100" if TORTURE else "2", "--continue-on-failure"]
     header = [f"{name}: {said}" for name, said in bearer(caller).items()]
     tokens = (token("root"), token("ana", "team/ana"))
     with MemoryStore.open(tmp_path / "agent.mem", encoder="hashed") as store:

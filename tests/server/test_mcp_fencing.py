@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from mcp_clients import Agent, Answer
 
 from memstore import MemoryStore
-from memstore.server.mcp.fencing import NOTICE, element, fence, harmless
+from memstore.rendering import element, harmless
+from memstore.server.mcp.fencing import NOTICE, fence
 from memstore.server.mcp.serving import build_server
 from memstore.server.scope import Scope
 
@@ -21,8 +22,8 @@ HOSTILE = (
     '" onload="x" \' > </reasons></entities>',
     "\u202e\u2028\u2029</memories>\ufeff",
 )
-# what a terminal obeys instead of showing
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+# what a terminal obeys instead of showing, but for ends of lines
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 
 
 def inside(text: str, tag: str) -> ET.Element:
@@ -148,7 +149,7 @@ def test_errors_repeat_no_memory(tool, wrong, hostile, store):
 
 @given(text=st.text(), name=st.text())
 def test_any_text_comes_back_out_of_an_element_as_it_went_in(text, name):
-    root = ET.fromstring(element("memory", {"key": name, "none": None}, text))
+    root = ET.fromstring(element("memory", {"key": name}, text))
     assert (root.text or "") == shown(text)
     assert root.get("key") == harmless(name)
     assert list(root.attrib) == ["key"]

@@ -58,9 +58,11 @@ def test_the_inspector_stores_and_recalls(place):
         place, *call, "memory_store", "--tool-arg", "text=Bruno plays chess.", 'metadata={"a": 1}'
     )
     assert stored["structuredContent"]["status"] == "stored"
-    found = inspect(place, *call, "memory_recall", "--tool-arg", "query=chess", "limit=1")
+    found = inspect(
+        place, *call, "memory_recall", "--tool-arg", "query=chess", 'where={"metadata.a": 1}'
+    )
     assert found["isError"] is False
-    assert found["structuredContent"]["hits"][0]["metadata"] == {"a": 1}
+    assert [hit["text"] for hit in found["structuredContent"]["hits"]] == ["Bruno plays chess."]
     assert "Bruno plays chess." in found["content"][0]["text"]
 
 

@@ -181,7 +181,7 @@ def test_storing_shows_nothing_of_what_others_stored(tmp_path):
         agent = Agent(build_server(store, Scope(("ana",))), mode="legacy")
         answer = agent.call("memory_store", text=theirs.text, key="office")
         assert answer.data["status"] == "stored"
-        assert (answer.data["superseded"], answer.data["proposals"]) == ([], [])
+        assert (answer.data["superseded"], answer.data.get("proposals")) == ([], None)
         assert store.get(answer.data["id"]).namespace == "ana"
         assert store.get(theirs.id).version == theirs.version
         for purge in (False, True):

@@ -9,162 +9,16 @@ from pathlib import Path
 import jsonschema
 import pytest
 from mcp import MCPError
-from mcp_clients import Agent
+from mcp_clients import Agent, agent
 
 from memstore import BadInput, IndexDamaged, MemoryStore, StoreLocked
 from memstore.scoring.half_lives import KIND_HALF_LIVES
 from memstore.scoring.profiles import PROFILES
 from memstore.server.mcp import READING_TOOLS, TOOLS, WRITING_TOOLS
-from memstore.server.mcp.serving import INSTRUCTIONS, build_server, described
+from memstore.server.mcp.arguments import read_arguments
+from memstore.server.mcp.serving import build_server, described, instructions
+from memstore.server.mcp.tools import BY_NAME
 from memstore.server.scope import Scope
-
-
-def agent(store: MemoryStore, namespace: str = "default", **options: object) -> Agent:
-    return Agent(build_server(store, Scope((namespace,), **options)), mode="legacy")
-
-
-# storing
-
-
-def test_the_same_again_is_unchanged_and_another_text_under_its_key_supersedes(store):
-    own = agent(store)
-    first = own.call("memory_store", text="Tabs, not spaces.", key="style.indent")
-    again = own.call("memory_store", text="Tabs, not spaces.", key="style.indent")
-    assert (first.data["status"], again.data["status"]) == ("stored", "unchanged")
-    assert again.data["id"] == first.data["id"]
-    other = own.call("memory_store", text="Spaces, not tabs.", key="style.indent")
-    assert other.data["superseded"] == [first.data["id"]]
-    assert first.data["id"] in other.text
-    assert store.get(first.data["id"]).superseded_by == other.data["id"]
-
-
-def test_what_is_stored_has_all_that_was_said_of_it(store):
-    said = {
-        "text": "Ana moved to Lisbon.",
-        "key": "ana.city",
-        "kind": "fact",
-        "occurred_at": "March 2026",
-        "valid_from": "2026-03-02T09:00:00+01:00",
-        "valid_to": "2099-03-02T09:00:00Z",
-        "metadata": {"topic": {"home": [1, None]}},
-        "source": "Ana",
-        "session": "call 7",
-    }
-    stored = agent(store).call("memory_store", **said)
-    memory = store.get(stored.data["id"])
-    assert {name: getattr(memory, name) for name in ("text", "key", "kind", "source", "session")}
-    assert memory.metadata == said["metadata"]
-    assert (memory.precision, memory.valid_from.hour) == ("month", 8)
-    shown = agent(store).call("memory_get", id=memory.id).data["memory"]
-    assert shown["occurred_at"] == "2026-03"
-    assert {name: shown[name] for name in said if name not in ("occurred_at", "valid_from")} == {
-        name: said[name] for name in said if name not in ("occurred_at", "valid_from")
-    }
-
-
-def test_what_a_new_memory_may_repeat_is_shown_with_it(tmp_path):
-    with MemoryStore.open(tmp_path / "agent.mem") as store:
-        own = agent(store)
-        old = own.call("memory_store", text="Ana lives in Porto with her two cats.")
-        new = own.call("memory_store", text="Ana lives in Lisbon with her two cats.")
-        (proposed,) = new.data["proposals"]
-        assert proposed["id"] == old.data["id"]
-        assert "Ana lives in Porto" in new.text
-        superseded = own.call(
-            "memory_feedback", id=old.data["id"], verb="supersede", by=new.data["id"]
-        )
-        assert superseded.data["superseded_by"] == new.data["id"]
-
-
-def test_a_memory_can_supersede_one_that_has_no_key_and_a_repetition_changes_nothing(store):
-    own = agent(store)
-    old = own.call("memory_store", text="The build takes ten minutes.").data["id"]
-    for status in ("stored", "unchanged"):
-        new = own.call("memory_store", text="The build takes two minutes.", supersedes=old)
-        assert (new.data["status"], new.data["superseded"]) == (status, [old])
-    assert len(store.list().memories) == 2
-
-
-def test_one_that_cannot_be_superseded_is_named_with_what_was_stored(store):
-    own = agent(store)
-    old = own.call("memory_store", text="Later.", valid_from="2090-01-01T00:00:00Z").data["id"]
-    new = own.call("memory_store", text="Earlier.", supersedes=old)
-    assert new.failed
-    (memory,) = store.list(where={"text": "Earlier."}).memories
-    assert memory.id in new.text
-    assert old in new.text
-    missing = own.call("memory_store", text="Not stored.", supersedes="01M8MNYPPQRADYGWF4K9KFCKNA")
-    assert missing.failed
-    assert not store.list(where={"text": "Not stored."}).memories
-
-
-# recalling
-
-
-def test_recall_keeps_to_its_budget_and_says_what_it_left_out(store):
-    for number in range(8):
-        store.add(f"The deployment number {number} went wrong because of the disk {number}.")
-    answer = agent(store).call("memory_recall", query="deployment disk", max_tokens=120)
-    assert 0 < len(answer.data["hits"]) < 8
-    assert answer.data["tokens"] <= 120
-    assert {item["reason"] for item in answer.data["left_out"]} == {"over_budget"}
-    assert "over_budget" in answer.text
-
-
-def test_recall_leaves_out_what_says_the_same_again(store):
-    store.add("The office moves to Braga in May.", source="mail")
-    store.add("The office moves to Braga in May.", source="chat")
-    answer = agent(store).call("memory_recall", query="office Braga")
-    assert len(answer.data["hits"]) == 1
-    (left,) = answer.data["left_out"]
-    assert (left["reason"], left["instead"]) == ("near_duplicate", answer.data["hits"][0]["id"])
-
-
-def test_recall_filters_and_asks_of_the_past(store):
-    store.add("The plan costs 10 euros.", key="plan", occurred_at="2025-01-01T00:00:00Z")
-    store.add(
-        "The plan costs 14 euros.",
-        key="plan",
-        occurred_at="2026-01-01T00:00:00Z",
-        metadata={"currency": "EUR"},
-    )
-    own = agent(store)
-    past = own.call("memory_recall", query="plan costs", as_of="2025-06-01T00:00:00Z")
-    assert [hit["text"] for hit in past.data["hits"]] == ["The plan costs 10 euros."]
-    for where in ({"metadata.currency": "USD"}, '{"metadata.currency": "USD"}'):
-        assert own.call("memory_recall", query="plan costs", where=where).data["hits"] == []
-    assert own.call("memory_recall", query="plan", where="{not JSON").failed
-    unknown = own.call("memory_recall", query="plan", where={"topic": "x"})
-    assert unknown.failed
-    assert "metadata.NAME" in unknown.text
-
-
-def test_recall_explains_itself_when_asked(store):
-    store.add("The plan costs 10 euros.", key="plan", occurred_at="2025-01-01T00:00:00Z")
-    new = store.add("The plan costs 14 euros.", key="plan", occurred_at="2026-01-01T00:00:00Z")
-    answer = agent(store).call("memory_recall", query="plan costs", explain=True)
-    (hit,) = answer.data["hits"]
-    assert hit["parts"][0]["name"] == "semantic"
-    (left,) = answer.data["left_out"]
-    assert left["instead"] == new.id
-    assert '<reason rank="1"' in answer.text
-    assert "parts" not in agent(store).call("memory_recall", query="plan costs").data["hits"][0]
-
-
-def test_recall_of_nothing_says_so(store):
-    answer = agent(store).call("memory_recall", query="anything")
-    assert (answer.text, answer.data["hits"]) == ("Nothing is remembered of that.", [])
-
-
-def test_a_page_that_was_logged_can_be_named_in_feedback(tmp_path):
-    with MemoryStore.open(
-        tmp_path / "agent.mem", encoder="hashed", settings={"log_pages": True}
-    ) as store:
-        memory = store.add("Bruno plays chess.")
-        page = agent(store).call("memory_recall", query="chess").data["page"]
-        agent(store).call("memory_feedback", id=memory.id, verb="reinforce", page=page)
-        assert store.history(memory.id)[-1].details == {"page": page}
-
 
 # getting
 
@@ -180,7 +34,8 @@ def test_a_long_text_is_read_in_pieces(store):
         assert answer.data["characters"] == len(text)
         pieces.append(piece)
         start += len(piece)
-        assert (f"start={start}" in answer.text) == (start < len(text))
+        for said in (answer.text, answer.data.get("next", "")):
+            assert (f"start={start}" in said) == (start < len(text))
     assert "".join(pieces) == text
     assert len(pieces) > 2
 
@@ -196,6 +51,35 @@ def test_history_is_bounded_and_its_values_are_cut(store):
     assert len(json.dumps(answer.data)) < 10_000
     assert "metadata" not in answer.data["memory"]
     assert answer.data["memory"]["partial"]
+
+
+def test_a_key_is_found_below_the_namespace_and_first_in_the_one_that_is_written_to(store):
+    below = store.add("Chess is on Mondays.", namespace="team/ana", key="chess")
+    whole, team = agent(store, "*"), agent(store, "team")
+    for own in (whole, team):
+        assert own.call("memory_get", key="chess").data["memory"]["id"] == below.id
+    mine = team.call("memory_store", text="Chess is on Fridays.", key="chess").data["id"]
+    store.add("Chess is on Sundays.", namespace="team/ana", key="chess")
+    found = team.call("memory_get", key="chess")
+    assert found.data["memory"]["id"] == mine
+    assert found.data["memory"]["namespace"] == "team"
+    assert "Other namespaces have 1 under this key" in found.data["next"]
+    assert found.data["next"] in found.text
+    default = whole.call("memory_store", text="Chess is off.", key="chess").data["id"]
+    assert whole.call("memory_get", key="chess").data["memory"]["id"] == default
+    missing = whole.call("memory_get", key="go")
+    assert missing.failed
+    assert "'go'" in missing.text
+
+
+def test_of_a_key_the_memory_that_holds_is_read_and_the_last_one_where_none_does(store):
+    held = store.add("The limit is 5.", key="limit")
+    store.add("The limit was 4.", key="limit", valid_from="2020-01-01T00:00:00Z")
+    later = store.add("The limit will be 6.", key="limit", valid_from="2090-01-01T00:00:00Z")
+    own = agent(store)
+    assert own.call("memory_get", key="limit").data["memory"]["id"] == held.id
+    store.forget([held.id, later.id])
+    assert own.call("memory_get", key="limit").data["memory"]["text"] == "The limit was 4."
 
 
 @pytest.mark.parametrize("given", [{}, {"id": "x", "key": "y"}])
@@ -278,77 +162,11 @@ def test_feedback_says_what_its_verb_needs(verb, needed, store):
     answer = agent(store).call("memory_feedback", id=memory.id, verb=verb)
     assert answer.failed
     assert needed in answer.text
+    both = agent(store).call("memory_feedback", id=memory.id, verb=verb, **{needed: "1"}, page="x")
+    assert both.failed
+    told = {"confirm": "page is none", "contradict": "page is none"}
+    assert told.get(verb, f"{verb} does not take 'page'. Beside id it takes: {needed}") in both.text
     assert store.get(memory.id).version == memory.version
-
-
-# forgetting
-
-
-def test_ids_are_forgotten_at_once_and_all_or_none(store):
-    kept, gone = store.add("kept"), store.add("gone")
-    own = agent(store)
-    assert own.call("memory_forget", ids=[gone.id, "01M8MNYPPQRADYGWF4K9KFCKNA"]).failed
-    assert store.get(gone.id)
-    answer = own.call("memory_forget", ids=[gone.id, gone.id])
-    assert answer.data == {"forgotten": [gone.id], "count": 1}
-    assert [memory.id for memory in store.list().memories] == [kept.id]
-    again = own.call("memory_forget", ids=[gone.id])
-    assert again.failed
-
-
-@pytest.mark.parametrize("what", [{"query": "chess"}, {"where": {"text": {"contains": "chess"}}}])
-def test_what_matches_is_shown_first_and_forgotten_when_confirmed(what, store):
-    memory = store.add("Bruno plays chess.")
-    own = agent(store)
-    shown = own.call("memory_forget", **what)
-    assert shown.data["would_forget"] == [{"id": memory.id, "text": "Bruno plays chess."}]
-    assert store.get(memory.id)
-    wrong = own.call("memory_forget", **what, confirm="yes")
-    assert wrong.data["forgotten"] == []
-    assert store.get(memory.id)
-    done = own.call("memory_forget", **what, confirm=shown.data["confirm"])
-    assert done.data["forgotten"] == [memory.id]
-    assert own.call("memory_forget", **what).data["count"] == 0
-
-
-@pytest.mark.parametrize("change", ["another", "edited", "purge"])
-def test_a_confirmation_is_of_what_was_shown_and_of_nothing_else(change, store):
-    memory = store.add("Bruno plays chess.", metadata={"game": "chess"})
-    own, what = agent(store), {"where": {"metadata.game": "chess"}}
-    confirm = own.call("memory_forget", **what).data["confirm"]
-    if change == "another":
-        store.add("Ana plays chess.", metadata={"game": "chess"})
-    elif change == "edited":
-        store.update(memory.id, text="Bruno plays chess, and that matters.")
-    answer = own.call("memory_forget", **what, confirm=confirm, purge=change == "purge")
-    assert answer.data["forgotten"] == []
-    assert answer.data["confirm"] != confirm
-    assert "has changed since" in answer.text
-    assert store.get(memory.id)
-
-
-def test_a_purge_leaves_no_byte_of_the_text(store):
-    memory = store.add("The password is xyzzy-plugh.")
-    answer = agent(store).call("memory_forget", ids=[memory.id], purge=True)
-    assert answer.text.startswith("Purged")
-    files = [path.read_bytes() for path in Path(store.path).rglob("*") if path.is_file()]
-    assert not any(b"xyzzy" in content for content in files)
-
-
-@pytest.mark.parametrize(
-    "given", [{}, {"ids": []}, {"ids": ["x"], "query": "y"}, {"where": {}}, {"query": " "}]
-)
-def test_forget_wants_one_thing_to_be_said_of_what(given, store):
-    memory = store.add("kept")
-    assert agent(store).call("memory_forget", **given).failed
-    assert store.get(memory.id)
-
-
-def test_a_filter_that_matches_too_much_is_refused(store):
-    store.add_many([f"note {number}" for number in range(1001)])
-    answer = agent(store).call("memory_forget", where={"recorded_at": {"exists": True}})
-    assert answer.failed
-    assert "more than 1000" in answer.text
 
 
 # status and profile
@@ -363,6 +181,7 @@ def test_the_status_of_a_whole_store_has_its_size_and_that_of_a_namespace_has_no
     assert "size_bytes" not in status
     assert whole.call("memory_status").data["size_bytes"] > 0
     assert {item["name"] for item in status["entities"]} == {"Ana", "Porto"}
+    assert f"stored at {status['last_recorded_at']}." in part.call("memory_status").text
 
 
 def test_the_profile_has_what_matters_once_and_holds_now(store):
@@ -409,7 +228,7 @@ def test_the_profile_is_bounded_however_much_is_stored(store):
 def test_an_empty_namespace_has_a_profile_and_a_status(store):
     own = agent(store, "nobody/yet")
     assert own.call("memory_status").data["memories"] == 0
-    assert '<namespace name="nobody/yet" memories="0"/>' in own.read("memory://profile")
+    assert '<namespace name="nobody/yet" memories="0"></namespace>' in own.read("memory://profile")
 
 
 # what is offered, and what is refused
@@ -423,7 +242,8 @@ def test_the_names_of_the_tools_are_those_that_are_made():
         assert hints.read_only_hint == (name in READING_TOOLS)
         assert hints.open_world_hint is False
         assert hints.title
-    assert described("memory_forget").annotations.destructive_hint is True
+    for name in ("memory_forget", "memory_update", "memory_feedback"):
+        assert described(name).annotations.destructive_hint is True
     assert described("memory_store").annotations.destructive_hint is False
     assert described("memory_store").annotations.idempotent_hint is True
 
@@ -456,7 +276,19 @@ def test_the_list_of_tools_stays_small():
     whole, read = (len(json.dumps(part, separators=(",", ":"))) for part in listed())
     assert read < 5800
     assert whole < 12_000
-    assert INSTRUCTIONS.count(". ") == 2  # three sentences
+    assert len(instructions(TOOLS, read_only=False)) < 450
+
+
+def test_tools_that_are_not_offered_are_not_spoken_of():
+    for offered in [(name,) for name in TOOLS] + [READING_TOOLS, TOOLS]:
+        said = instructions(offered, read_only=False)
+        for name in offered:
+            said += json.dumps(described(name, offered).model_dump(by_alias=True))
+        assert set(re.findall("|".join(TOOLS), said)) == set(offered)
+        assert ("Recall before" in said) == ("memory_recall" in offered)
+        assert ("give a key" in said) == ("memory_store" in offered)
+    where = described("memory_forget", ["memory_forget"]).input_schema["properties"]["where"]
+    assert "metadata.topic" in where["description"]
 
 
 def test_the_page_says_how_many_tokens_the_list_takes(monkeypatch):
@@ -505,6 +337,28 @@ def test_what_cannot_be_accepted_is_an_error_that_says_why(tool, given, said, st
     assert said in answer.text
     assert answer.data is None
     assert not store.list().memories
+
+
+@pytest.mark.parametrize(
+    ("tool", "model"), [(name, BY_NAME[name].arguments) for name in TOOLS], ids=TOOLS
+)
+def test_null_is_what_was_not_given(tool, model):
+    needed = {"text": "a", "query": "b", "id": "c", "verb": "reinforce"}
+    given = {name: needed.get(name) for name in model.model_fields}
+    if tool == "memory_forget":
+        del given["query"]
+    bare = {name: value for name, value in given.items() if value is not None}
+    assert read_arguments(tool, model, given) == read_arguments(tool, model, bare)
+
+
+def test_lists_may_be_written_as_json(store):
+    memory = store.add("Bruno plays chess.", kind="fact", source="Ana")
+    own = agent(store)
+    own.call("memory_update", id=memory.id, clear='["kind", "source"]')
+    assert (store.get(memory.id).kind, store.get(memory.id).source) == (None, None)
+    assert own.call("memory_forget", ids="not JSON").failed
+    gone = own.call("memory_forget", ids=json.dumps([memory.id]))
+    assert gone.data["forgotten"] == [memory.id]
 
 
 def test_a_resource_that_is_not_there_is_an_error_of_the_protocol(store):

@@ -1,9 +1,14 @@
 """The MCP server as clients meet it: a process, over standard input and output and over HTTP."""
 
 import asyncio
+import contextlib
 import json
 import signal
+import sqlite3
 import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jsonschema
@@ -25,6 +30,8 @@ from mcp_clients import (
 
 from memstore import MemoryStore
 from memstore.server.mcp import READING_TOOLS, TOOLS
+from memstore.server.mcp.http import Gate
+from memstore.server.mcp.stdio import Unreadable, read_message
 
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 
@@ -76,7 +83,7 @@ def test_every_tool_and_resource_answers_as_its_schema_says(transport, mode, pla
             assert changed["superseded"] == [extra["id"]]
             found = await call("memory_recall", query="API times out", explain=True)
             assert found["hits"][0]["id"] == again["id"]
-            assert {item["id"] for item in found["left_out"]} >= {first["id"]}
+            assert {item["id"] for item in found["left_out_ids"]} >= {first["id"]}
             updated = await call(
                 "memory_update", id=again["id"], metadata={"a": [1]}, if_version=again["version"]
             )
@@ -131,10 +138,9 @@ def test_a_server_that_only_reads_offers_nothing_that_writes(place):
     assert texts(place) == ["Bruno plays chess."]
 
 
-@pytest.mark.parametrize(("transport", "mode"), [("stdio", "legacy"), ("http", "auto")])
-def test_calls_made_at_once_are_all_answered(transport, mode, place):
+def test_calls_made_at_once_over_http_are_all_answered_and_outlive_a_kill(place):
     async def crowd() -> list[Answer]:
-        async with TRANSPORTS[transport](place, mode=mode) as client:
+        async with over_http(place) as client:
             calls = [
                 client.call_tool("memory_store", {"text": f"note {number}"}) for number in range(24)
             ]
@@ -143,13 +149,16 @@ def test_calls_made_at_once_are_all_answered(transport, mode, place):
 
     answers = asyncio.run(crowd())
     assert [answer.text for answer in answers if answer.failed] == []
+    # `over_http` has killed the server by now
     assert sorted(texts(place)) == sorted(f"note {number}" for number in range(24))
+    with MemoryStore.open(place) as store:
+        assert store.verify().clean
 
 
 def test_two_servers_write_to_one_store_and_keep_their_namespaces_apart(place):
     async def both() -> list[Answer]:
         async with (
-            over_stdio(place, "--namespace", "ana") as ana,
+            over_stdio(place, "--namespace", "ana", mode="legacy") as ana,
             over_stdio(place, "--namespace", "bruno") as bruno,
         ):
             await asyncio.gather(
@@ -184,51 +193,84 @@ def test_what_was_acknowledged_over_stdio_outlives_a_kill(place):
         assert store.verify().clean
 
 
-def test_what_was_acknowledged_over_http_outlives_a_kill(place):
-    with http_server(place) as server:
-        for number in range(3):
-            call = {"name": "memory_store", "arguments": {"text": f"note {number}"}}
-            message = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": call}
-            answer = server.post(message, **AUTHORIZED).json()
-            assert answer["result"]["structuredContent"]["status"] == "stored"
-        server.process.kill()
-        server.process.wait()
-    assert sorted(texts(place)) == ["note 0", "note 1", "note 2"]
-    with MemoryStore.open(place) as store:
-        assert store.verify().clean
-
-
 def closed(place: Path) -> bool:
     """Whether the last one to have it open has closed it: SQLite then removes its log."""
     return not (place / "memstore.db-wal").exists()
 
 
-def test_sigterm_over_stdio_answers_what_was_asked_and_closes_the_store(place):
+@contextlib.contextmanager
+def another_writer(place: Path) -> Iterator[None]:
+    """Another program writes to the store all the time, so that nobody else can."""
+    with contextlib.closing(sqlite3.connect(place / "memstore.db")) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.rollback()
+
+
+def test_writes_that_wait_hold_up_no_read_and_are_answered_after_sigterm(place):
     client = RawClient(place)
     assert not closed(place)
-    client.send_together(
-        [{"name": "memory_store", "arguments": {"text": f"note {n}"}} for n in range(1, 6)]
-    )
-    first = client.answer()  # so all five were read
-    status, out, err = client.end(signal.SIGTERM)
-    answers = [first, *map(json.loads, out.splitlines())]
+    with another_writer(place):
+        client.send_together(
+            [{"name": "memory_store", "arguments": {"text": f"note {n}"}} for n in range(1, 21)]
+        )
+        client.call(21, "memory_recall", query="note")
+        assert client.answer()["id"] == 21  # so all were read
+        client.process.send_signal(signal.SIGTERM)
+    status, out, err = client.end()
+    answers = [json.loads(line) for line in out.splitlines()]
     assert status == 0
-    assert {answer["id"] for answer in answers} == {1, 2, 3, 4, 5}
+    assert {answer["id"] for answer in answers} == set(range(1, 21))
     assert not any(answer["result"]["isError"] for answer in answers)
     assert err.count("\n") == 1  # what it serves, and no traceback
     assert closed(place)
-    assert len(texts(place)) == 5
+    assert len(texts(place)) == 20
 
 
-def test_a_signal_ends_the_http_server_and_closes_the_store(place):
-    with http_server(place) as server:
-        ping = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
-        assert server.post(ping, **AUTHORIZED).status_code == 200
-        assert not closed(place)
-        server.process.terminate()
+def test_a_signal_ends_the_http_server_once_all_is_answered_and_closes_the_store(place):
+    def call(number: int, tool: str, **arguments: str) -> dict:
+        params = {"name": tool, "arguments": arguments}
+        return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
+
+    with http_server(place) as server, ThreadPoolExecutor(8) as clients:
+        with another_writer(place):
+            asked = [
+                clients.submit(server.post, call(n, "memory_store", text=f"{n}"), **AUTHORIZED)
+                for n in range(8)
+            ]
+            # a store can only have begun to wait once the server has it: none is answered
+            found = server.post(call(9, "memory_recall", query="note"), **AUTHORIZED)
+            assert found.json()["result"]["isError"] is False
+            assert not closed(place)
+            time.sleep(1)
+            server.process.terminate()
+            time.sleep(5.5)  # longer than a server waits that is in a hurry
+            assert not any(answer.done() for answer in asked)
+        assert {answer.result().status_code for answer in asked} == {200}
         out, err = server.process.communicate(timeout=60)
     assert (server.process.returncode, out, err) == (0, "", "")
     assert closed(place)
+    assert len(texts(place)) == 8
+
+
+def test_a_request_is_told_when_the_server_ends_without_it():
+    answers: list[dict] = []
+
+    async def endless(scope: object, receive: object, send: object) -> None:
+        await asyncio.sleep(3600)
+
+    async def send(message: dict) -> None:
+        answers.append(message)
+
+    async def cancelled() -> None:
+        scope = {"type": "http", "method": "POST", "headers": []}
+        request = asyncio.create_task(Gate(endless, None)(scope, None, send))
+        await asyncio.sleep(0)
+        request.cancel()
+        await request
+
+    asyncio.run(cancelled())
+    assert answers[0]["status"] == 503
 
 
 def test_requests_may_be_piped_in(place):
@@ -254,8 +296,8 @@ def test_a_client_that_vanishes_ends_the_server_quietly(place):
     client = RawClient(place)
     client.process.stdout.close()
     client.call(1, "memory_store", text="nobody waits for this")
+    status = client.process.wait(60)  # though its input is open
     client.process.stdin.close()
-    status = client.process.wait(60)
     err = client.process.stderr.read()
     client.process.stderr.close()
     assert status == 0
@@ -264,13 +306,44 @@ def test_a_client_that_vanishes_ends_the_server_quietly(place):
     assert closed(place)
 
 
+STORE = '{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"memory_store",%s}}'
+
+
+@pytest.mark.parametrize(
+    ("line", "number", "code"),
+    [
+        ("no JSON", None, types.PARSE_ERROR),
+        ("\x00", None, types.PARSE_ERROR),
+        (STORE % '"arguments":{"text":"half of a pair: \\ud83d"}', 7, types.PARSE_ERROR),
+        (STORE % f'"arguments":{{"n":{"9" * 5000}}}', 7, types.PARSE_ERROR),
+        (STORE % f'"arguments":{{"n":{"[" * 2000}{"]" * 2000}}}', 7, types.PARSE_ERROR),
+        ('{"params":{"id":1},"id":"\\"b\\"","x":[[[', '"b"', types.PARSE_ERROR),
+        (r'{"jsonrpc":"2.0","id":"\ud83d","method":"ping"}', None, types.PARSE_ERROR),
+        ('{"jsonrpc":"2.0","id":%s,"method":"ping"}' % ("9" * 5000), None, types.PARSE_ERROR),
+        ('{"id":"' + r"\"" * 100_000, None, types.PARSE_ERROR),
+        ('{"jsonrpc":"2.0","id":7,"method":"ping","params":[1]}', 7, types.INVALID_REQUEST),
+        ('[{"jsonrpc":"2.0","id":7,"method":"ping"}]', None, types.INVALID_REQUEST),
+        ('{"jsonrpc":"2.0"}', None, types.INVALID_REQUEST),
+        ('{"jsonrpc":"2.0","id":5.5,"method":"ping"}', None, types.INVALID_REQUEST),
+        ('{"jsonrpc":"2.0","id":null,"method":"ping"}', None, types.INVALID_REQUEST),
+        ('{"jsonrpc":"2.0","id":true,"method":"ping"}', None, types.INVALID_REQUEST),
+    ],
+)
+def test_a_line_that_is_no_message_has_an_answer(line, number, code):
+    with pytest.raises(Unreadable) as caught:
+        read_message(line)
+    answer = json.loads(caught.value.answer.model_dump_json(exclude_unset=True))
+    assert (answer["id"], answer["error"]["code"]) == (number, code)
+
+
 def test_lines_that_are_no_messages_and_cancelled_requests_hold_up_nothing(place):
     client = RawClient(place)
-    client.process.stdin.write('no JSON\n{"jsonrpc":"2.0"}\n[]\n\x00\n')
+    client.process.stdin.write('no JSON\n\n{"jsonrpc":"2.0","id":"\\ud83d","method":"ping"}\n')
     half = {"name": "memory_store", "arguments": {"text": "half of a pair: \ud83d"}}
-    client.ask(7, "tools/call", half)  # the SDK cannot read it, and would not say so
-    refused = client.answer()
-    assert (refused["id"], refused["error"]["code"]) == (7, types.PARSE_ERROR)
+    client.ask(7, "tools/call", half)
+    refused = [client.answer() for _ in range(3)]
+    assert [answer["id"] for answer in refused] == [None, None, 7]
+    assert {answer["error"]["code"] for answer in refused} == {types.PARSE_ERROR}
     client.call(1, "memory_store", text="cancelled, maybe too late")
     client.send({"method": "notifications/cancelled", "params": {"requestId": 1}})
     client.call(2, "memory_status")

@@ -1,7 +1,8 @@
 """The MCP server: seven tools and two resources over one namespace of a store.
 
     what an agent may say and is told    `arguments`, `results`
-    what each tool does                  `tools`, and `forgetting` with its second step
+    what each tool does                  `tools`, and `storing`, `recalling`, `forgetting`
+    what holds now                       `validity`
     what a client may read               `resources`
     how recalled text is marked as data  `fencing`
     the SDK's server around all this     `serving`; the transports `stdio` and `http`

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from memstore import BadInput
 from memstore.json_input import parse_json
@@ -21,18 +28,30 @@ _TIME = "ISO-8601 with offset."
 _OCCURRED = "When it happened: ISO-8601 with offset, or just a year, month or day."
 
 
-def _object(value: Any) -> Any:
-    """Return the value of an object that a client sent as a string of JSON, as some do."""
+WHERE = (
+    'Filter: {"source": "crm", "metadata.topic": {"in": ["tax"]}, "occurred_at": '
+    '{"gte": "2026-01-01T00:00:00Z"}}. Also ne, nin, gt, lt, lte, exists, contains; or, and, not.'
+)
+
+
+def _parsed(value: Any) -> Any:
+    """Return an object or list that a client sent as a string of JSON, as some do."""
     return parse_json(value) if isinstance(value, str) else value
 
 
-JsonObject = Annotated[dict[str, Any], BeforeValidator(_object)]
+_FromJson = BeforeValidator(_parsed)
+JsonObject = Annotated[dict[str, Any], _FromJson]
 
 
 class Arguments(BaseModel):
     """Arguments of a tool; one that it does not have is an error."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_none(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in given.items() if value is not None}
 
 
 class StoreArguments(Arguments):
@@ -58,12 +77,7 @@ class RecallArguments(Arguments):
     query: str = Field(description="A question or topic in plain words.")
     limit: int = Field(8, ge=1, le=100)
     max_tokens: int = Field(1500, ge=1, le=1_000_000, description="Budget of the result.")
-    where: JsonObject | None = Field(
-        None,
-        description='Filter: {"source": "crm", "metadata.topic": {"in": ["tax"]}, "occurred_at": '
-        '{"gte": "2026-01-01T00:00:00Z"}}. Also ne, nin, gt, lt, lte, exists, contains; or, and, '
-        "not.",
-    )
+    where: JsonObject | None = Field(None, description=WHERE)
     as_of: str | None = Field(None, description=f"What held then. {_TIME}")
     profile: Literal["semantic", "balanced", "recent", "trusted"] = Field(
         "balanced", description="What counts beside relevance."
@@ -80,17 +94,17 @@ class UpdateArguments(Arguments):
     valid_to: str | None = Field(None, description=_TIME)
     metadata: JsonObject | None = Field(None, description="In place of all that is there.")
     source: str | None = None
-    clear: list[Clearable] = Field([], description="Fields to empty.")
+    clear: Annotated[list[Clearable], _FromJson] = Field([], description="Fields to empty.")
     if_version: str | None = Field(
         None, description="Fail if the memory has another version by now."
     )
 
 
 class ForgetArguments(Arguments):
-    ids: list[str] | None = Field(None, description="Forgotten at once.")
+    ids: Annotated[list[str], _FromJson] | None = Field(None, description="Forgotten at once.")
     query: str | None = Field(None, description="Or: what they are about,")
     where: JsonObject | None = Field(None, description="and/or a filter as in memory_recall.")
-    limit: int = Field(10, ge=1, le=100, description="Most memories a query takes.")
+    limit: int = Field(5, ge=1, le=50, description="Most memories a query takes.")
     confirm: str | None = Field(
         None, description="What the first call with this query or filter returned as confirm."
     )
@@ -99,7 +113,7 @@ class ForgetArguments(Arguments):
 
 class GetArguments(Arguments):
     id: str | None = None
-    key: str | None = Field(None, description="Instead of id: the newest memory under it.")
+    key: str | None = Field(None, description="Instead of id: what holds under it.")
     history: bool = Field(False, description="Also what happened to it.")
     start: int = Field(0, ge=0, description="Character to begin at, in a long text.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import socket
 from collections.abc import Sequence
@@ -16,10 +17,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 PATH = "/mcp"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-_SECONDS_TO_END = 5  # for answers under way, after SIGTERM; an idle stream would never end
+_SECONDS_TO_END = 60  # for answers under way, after SIGTERM: as long as on standard output
 
 
-class _Gate:
+class Gate:
     """Lets through who sends the token, to ask something.
 
     A stream from the server, which a GET would open, and a session, which a DELETE would end, are
@@ -32,7 +33,11 @@ class _Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refused = self._refused(scope) if scope["type"] == "http" else None
-        await (self._app if refused is None else refused)(scope, receive, send)
+        try:
+            await (self._app if refused is None else refused)(scope, receive, send)
+        except asyncio.CancelledError:  # by the end of the server: nothing else cancels a request
+            ending = {"error": "ending", "error_description": "Ask again whether it was done."}
+            await JSONResponse(ending, 503)(scope, receive, send)
 
     def _refused(self, scope: Scope) -> Response | None:
         kind, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
@@ -69,7 +74,7 @@ def build_app(
             allowed_origins=[f"{way}://{host}" for way in ("http", "https") for host in hosts],
         ),
     )
-    return _Gate(app, token)
+    return Gate(app, token)
 
 
 def serve_http(app: ASGIApp, listening: socket.socket) -> None:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 
 from memstore import Memory, MemoryStore
-from memstore.server.mcp.fencing import element, fence
-from memstore.server.mcp.results import memory_element, occurred, shortened
+from memstore.rendering import element
+from memstore.server.mcp.fencing import fence
+from memstore.server.mcp.results import memory_element, shortened, whole_element
+from memstore.server.mcp.validity import holds, not_ended
 from memstore.server.scope import Scope
-from memstore.times import iso
 
 PROFILE_URI = "memory://profile"
 MEMORY_URI = "memory://memory/"
 MEMORY_TEMPLATE = MEMORY_URI + "{id}"
 
-_WINDOW = 500  # newest memories that are looked at
+_WINDOW = 500  # newest memories that are looked at for a section
 _ENTITIES = 15
 _CHARACTERS = 8000  # of all memories in a profile, some 2,000 tokens
 _STABLE = ("evergreen", "fact", "preference")
@@ -28,7 +28,7 @@ def read_memory(store: MemoryStore, scope: Scope, memory_id: str) -> str:
         MemoryNotFound: none of the scope has the id.
     """
     memory = scope.memory(store, memory_id)
-    return fence("memories", [memory_element(memory, memory.text, version=memory.version)])
+    return fence("memories", [whole_element(memory, memory.text)])
 
 
 def read_profile(store: MemoryStore, scope: Scope) -> str:
@@ -37,32 +37,32 @@ def read_profile(store: MemoryStore, scope: Scope) -> str:
     """
     namespace = scope.to_read()
     held = sum(item.memories for item in store.namespaces(under=namespace))
-    head = element("namespace", {"name": namespace, "memories": held})
+    head = element("namespace", {"name": namespace, "memories": str(held)}, "")
     names = [
-        element("entity", {"name": item.name, "memories": item.memories})
+        element("entity", {"name": item.name, "memories": str(item.memories)}, "")
         for item in store.entities(namespace=namespace, limit=_ENTITIES)
     ]
     return fence("profile", [head, *_sections(_current(store, namespace)), *names])
 
 
 def _current(store: MemoryStore, namespace: str) -> list[Memory]:
-    """Return what holds now, newest first: of the newest memories, and all important ones."""
-    now = datetime.now(UTC)
-    holds = {"or": [{"valid_to": None}, {"valid_to": {"gt": iso(now)}}]}
+    """Return what holds now, newest first: the newest memories of each section."""
+    sections: tuple[dict[str, object], ...] = (
+        {"importance": {"gt": 0}},
+        {"kind": {"in": _STABLE}},
+        {"uses": {"gt": 0}},
+        {},
+    )
     found: dict[str, Memory] = {}
-    for where in ({**holds, "importance": {"gt": 0}}, holds):
+    for section in sections:
+        where = {**not_ended(), **section}
         page = store.list(namespace=namespace, where=where, limit=_WINDOW, newest_first=True)
         found |= {memory.id: memory for memory in page.memories}
     return sorted(
-        (memory for memory in found.values() if _begun(memory, now) and memory.importance >= 0),
+        (memory for memory in found.values() if holds(memory) and memory.importance >= 0),
         key=lambda memory: memory.recorded_at,
         reverse=True,
     )
-
-
-def _begun(memory: Memory, now: datetime) -> bool:
-    start = memory.valid_from or memory.occurred_at or memory.recorded_at
-    return memory.retracted_at is None and start <= now
 
 
 def _sections(memories: list[Memory]) -> list[str]:
@@ -83,7 +83,7 @@ def _sections(memories: list[Memory]) -> list[str]:
         )[:most]
         inside = []
         for memory in chosen:
-            line = _line(memory)
+            line = memory_element(memory, shortened(memory.text))
             if len(line) > left:
                 continue
             left -= len(line)
@@ -92,11 +92,6 @@ def _sections(memories: list[Memory]) -> list[str]:
         if inside:
             written.append(_section(name, inside))
     return written
-
-
-def _line(memory: Memory) -> str:
-    named = {name: getattr(memory, name) for name in ("id", "key", "source")}
-    return element("memory", named | {"time": occurred(memory)}, shortened(memory.text))
 
 
 def _section(name: str, inside: Iterable[str]) -> str:

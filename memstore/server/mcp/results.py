@@ -8,20 +8,22 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from memstore import Event, Hit, Memory
-from memstore.server.mcp.fencing import element
+from memstore import Event, Memory
+from memstore.rendering import attributes_of, element
 from memstore.times import iso
 
 _PRECISIONS = {"year": 4, "month": 7, "day": 10}
-_SHOWN_CHARACTERS = (
-    300  # of a text in a list, and of what an event holds: it may be an earlier text
-)
+_CHARACTERS = 300  # of a text in a list, and of what an event holds: it may be an earlier text
 _METADATA_CHARACTERS = 2000  # as JSON, of one memory; what is longer is left out
 _ENTITIES = 50
 
 
 class Result(BaseModel):
-    """What a call gave; a field that is not set is left out."""
+    """What a call gave; a field that is not set is left out.
+
+    Some clients show a model this alone, and others the text alone: each must do. `next` says what
+    may be done now.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -29,6 +31,7 @@ class Result(BaseModel):
 class Remembered(Result):
     id: str
     version: str
+    namespace: str
     text: str
     recorded_at: str
     confidence: float
@@ -55,10 +58,21 @@ class Why(Result):
     why: str
 
 
-class Recalled(Remembered):
+class Brief(Result):
+    """What a list says of a memory, as `attributes_of` does; `text` may be a part."""
+
+    id: str
+    key: str | None = None
+    time: str | None = None
+    source: str | None = None
+    title: str | None = None
+    text: str
+
+
+class Recalled(Brief):
     rank: int
-    score: float
-    probability: float | None = None
+    score: float | None = None
+    confidence: float | None = None
     parts: list[Why] | None = None
 
 
@@ -66,23 +80,23 @@ class LeftOut(Result):
     id: str
     reason: str
     instead: str | None = None
+    text: str | None = None
 
 
 class RecallResult(Result):
     notice: str
     hits: list[Recalled]
-    tokens: int
-    left_out: list[LeftOut]
-    flags: list[str]
+    left_out: dict[str, int] | None = None
+    left_out_ids: list[LeftOut] | None = None
+    flags: list[str] | None = None
     suggested_as_of: str | None = None
     page: str | None = None
+    next: str | None = None
 
 
-class Proposed(Result):
-    id: str
+class Proposed(Brief):
     relation: Literal["near_duplicate", "supersession"]
     similarity: float
-    text: str
 
 
 class StoreResult(Result):
@@ -90,7 +104,11 @@ class StoreResult(Result):
     version: str
     status: Literal["stored", "unchanged"]
     superseded: list[str]
-    proposals: list[Proposed]
+    valid_from: str | None = None
+    valid_to: str | None = None
+    superseded_by: str | None = None
+    proposals: list[Proposed] | None = None
+    next: str | None = None
     notice: str | None = None
 
 
@@ -105,9 +123,8 @@ class ChangeResult(Result):
     retracted_at: str | None = None
 
 
-class Forgettable(Result):
-    id: str
-    text: str
+class Forgettable(Brief):
+    earlier_versions: int | None = None
 
 
 class ForgetResult(Result):
@@ -115,6 +132,7 @@ class ForgetResult(Result):
     would_forget: list[Forgettable] | None = None
     count: int
     confirm: str | None = None
+    next: str | None = None
     notice: str | None = None
 
 
@@ -132,6 +150,7 @@ class GetResult(Result):
     characters: int
     history: list[Happening] | None = None
     events: int | None = None
+    next: str | None = None
 
 
 class Counted(Result):
@@ -162,6 +181,7 @@ def remembered(memory: Memory, text: str) -> dict[str, Any]:
     return {
         "id": memory.id,
         "version": memory.version,
+        "namespace": memory.namespace,
         "text": text,
         "recorded_at": iso(memory.recorded_at),
         "confidence": round(memory.confidence, 2),
@@ -183,16 +203,9 @@ def remembered(memory: Memory, text: str) -> dict[str, Any]:
     }
 
 
-def recalled(hit: Hit) -> Recalled:
-    """Return a hit with the passage that was found: what the budget counted."""
-    parts = [Why(name=part.name, nats=round(part.nats, 3), why=part.why) for part in hit.parts]
-    return Recalled(
-        **remembered(hit.memory, hit.passage.text),
-        rank=hit.rank,
-        score=round(hit.score, 3),
-        probability=None if hit.probability is None else round(hit.probability, 3),
-        parts=parts or None,
-    )
+def brief(memory: Memory, text: str) -> dict[str, Any]:
+    """Return the fields of a `Brief`."""
+    return {**attributes_of(memory), "text": text}
 
 
 def changed(memory: Memory) -> ChangeResult:
@@ -214,7 +227,7 @@ def happening(event: Event) -> Happening:
     details = {}
     for name, value in event.details.items():
         written = json.dumps(value, ensure_ascii=False)
-        details[name] = value if len(written) <= _SHOWN_CHARACTERS else shortened(written)
+        details[name] = value if len(written) <= _CHARACTERS else shortened(written)
     return Happening(
         verb=event.verb, at=iso(event.at), source=event.source, details=details or None
     )
@@ -231,21 +244,25 @@ def occurred(memory: Memory) -> str | None:
     return written and written[: _PRECISIONS.get(memory.precision, len(written))]
 
 
-def memory_element(memory: Memory, text: str, **more: object) -> str:
-    """Return a memory as an element with what an agent needs to judge it or to name it."""
+def memory_element(memory: Memory, text: str, **more: str | None) -> str:
+    """Return a memory as an element, with more attributes where they are something."""
+    given = {name: value for name, value in more.items() if value}
+    return element("memory", {**attributes_of(memory), **given}, text)
+
+
+def whole_element(memory: Memory, text: str) -> str:
+    """Return a memory as an element with all that an agent may need to judge or change it."""
     fields = remembered(memory, text)
-    attributes = {
-        "id": memory.id,
-        **more,
-        **{name: fields[name] for name in ("key", "title", "kind", "source", "session")},
-        "time": occurred(memory) or f"{iso(memory.recorded_at):.16}Z",  # to the minute
-        **{name: fields[name] for name in ("valid_from", "valid_to", "superseded_by")},
-    }
-    if fields["metadata"]:
-        attributes["metadata"] = json.dumps(fields["metadata"], ensure_ascii=False)
-    return element("memory", attributes, text)
+    metadata = fields["metadata"]
+    named = ("version", "namespace", "kind", "session", "valid_from", "valid_to", "superseded_by")
+    return memory_element(
+        memory,
+        text,
+        **{name: fields[name] for name in (*named, "retracted_at")},
+        metadata=metadata and json.dumps(metadata, ensure_ascii=False),
+    )
 
 
 def shortened(text: str) -> str:
     """Return a text, or its beginning with an ellipsis."""
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
+    return text if len(text) <= _CHARACTERS else f"{text[: _CHARACTERS - 1]}…"

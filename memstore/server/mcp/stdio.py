@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import select
 import signal
 from types import FrameType
@@ -15,16 +16,23 @@ from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
 from mcp_types import (
+    INVALID_REQUEST,
     PARSE_ERROR,
     ErrorData,
     JSONRPCError,
     JSONRPCMessage,
+    JSONRPCNotification,
     JSONRPCRequest,
     JSONRPCResponse,
+    jsonrpc_message_adapter,
 )
 from pydantic import ValidationError
 
 _SECONDS_TO_ANSWER = 60  # what was asked before the end; the store waits 30 for another writer
+# possessive, and to the end of the line where nothing ends it: what is odd must not take long
+_STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?'
+_STRINGS_AND_BRACKETS = re.compile(rf"{_STRING}|[][{{}}]", re.DOTALL)
+_VALUE = re.compile(rf"\s*:\s*({_STRING}|[^\s,}}]+)", re.DOTALL)
 
 
 class EndableInput(io.RawIOBase):
@@ -100,24 +108,58 @@ def serve_stdio(server: Server[dict[str, Any]]) -> None:
         pass
 
 
-def _refusal(error: Exception) -> JSONRPCError | None:
-    """Return the answer to a request that the SDK could not read, and would leave unanswered.
+class Unreadable(Exception):
+    """A line that is no message; `answer` says so to whoever wrote it."""
 
-    Half of a surrogate pair is enough, which JavaScript writes of a text cut in an emoji.
+    def __init__(self, line: str, code: int, why: str) -> None:
+        super().__init__(why)
+        number: int | str | None = None
+        try:
+            read = json.loads(_written_id(line) or "null")
+            str(read).encode()
+            number = read if type(read) in (int, str) else None
+        except ValueError:  # it is no JSON, or half of a surrogate pair
+            pass
+        error = ErrorData(code=code, message=why)
+        self.answer = JSONRPCError(jsonrpc="2.0", id=number, error=error)
+
+
+def read_message(line: str) -> JSONRPCMessage:
+    """Return the message of a line.
+
+    The SDK leaves lines unanswered that it cannot read: half of a surrogate pair is enough, which
+    JavaScript writes of a text cut in an emoji. And where an id is none, it sees a notification.
+
+    Raises:
+        Unreadable: there is none.
     """
-    details = error.errors(include_url=False) if isinstance(error, ValidationError) else []
-    if not details or details[0]["type"] != "json_invalid":
-        return None
     try:
-        message = json.loads(details[0]["input"])  # takes more than the SDK does
-    except (ValueError, RecursionError):
-        return None
-    number = message.get("id") if isinstance(message, dict) else None
-    if not isinstance(number, (int, str)):
-        return None
-    return JSONRPCError(
-        jsonrpc="2.0", id=number, error=ErrorData(code=PARSE_ERROR, message=details[0]["msg"])
-    )
+        message = jsonrpc_message_adapter.validate_json(line, by_name=False)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        if first["type"] == "json_invalid":
+            raise Unreadable(line, PARSE_ERROR, first["msg"]) from error
+        raise Unreadable(line, INVALID_REQUEST, "This is no JSON-RPC 2.0.") from error
+    if isinstance(message, JSONRPCNotification) and _written_id(line) is not None:
+        raise Unreadable(line, INVALID_REQUEST, "An id is a whole number or a string.")
+    return message
+
+
+def _written_id(line: str) -> str | None:
+    """Return the id of a message as it is written, though the rest of it may be no JSON.
+
+    >>> _written_id('{"params": {"id": 1}, "id" : "a", "deep": [[[')
+    '"a"'
+    """
+    depth = 0
+    for part in _STRINGS_AND_BRACKETS.finditer(line):
+        if part[0] in "[{":
+            depth += 1
+        elif part[0] in "]}":
+            depth -= 1
+        elif depth == 1 and part[0] == '"id"' and (value := _VALUE.match(line, part.end())):
+            return value[1]
+    return None
 
 
 async def _serve(server: Server[dict[str, Any]], source: EndableInput) -> None:
@@ -125,19 +167,25 @@ async def _serve(server: Server[dict[str, Any]], source: EndableInput) -> None:
     unanswered = _Unanswered()
     to_server, requests = anyio.create_memory_object_stream[SessionMessage | Exception]()
     answers, from_server = anyio.create_memory_object_stream[SessionMessage]()
+    nothing = anyio.wrap_file(io.StringIO())  # the SDK only writes: what it cannot read, it drops
     async with (
-        stdio_server(stdin=anyio.wrap_file(lines)) as (incoming, outgoing),
+        stdio_server(stdin=nothing) as (incoming, outgoing),
+        incoming,
         anyio.create_task_group() as tasks,
     ):
 
         async def pass_requests() -> None:
-            async with incoming, to_server:
-                async for item in incoming:
-                    if isinstance(item, SessionMessage):
-                        unanswered.note(item.message)
-                        await to_server.send(item)
-                    elif (refusal := _refusal(item)) is not None:
-                        await outgoing.send(SessionMessage(refusal))
+            async with to_server:
+                async for line in anyio.wrap_file(lines):
+                    if not line.strip():
+                        continue
+                    try:
+                        message = read_message(line)
+                    except Unreadable as error:
+                        await outgoing.send(SessionMessage(error.answer))
+                        continue
+                    unanswered.note(message)
+                    await to_server.send(SessionMessage(message))
                 # the SDK drops all that is under way at the end of its input
                 with anyio.move_on_after(_SECONDS_TO_ANSWER):
                     await unanswered.wait()
@@ -150,4 +198,8 @@ async def _serve(server: Server[dict[str, Any]], source: EndableInput) -> None:
 
         tasks.start_soon(pass_requests)
         tasks.start_soon(pass_answers)
-        await server.run(requests, answers, server.create_initialization_options())
+        try:
+            await server.run(requests, answers, server.create_initialization_options())
+        finally:
+            # the output may have failed: a thread that waits for input would hold up the end
+            source.end()

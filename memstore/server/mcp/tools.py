@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
-from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Any, Literal
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from mcp_types import ToolAnnotations
 
-from memstore import BadInput, Hit, Memory, MemoryStore, QueryResult, Suppressed, __version__
+from memstore import BadInput, Memory, MemoryNotFound, MemoryStore, __version__
+from memstore.rendering import element
 from memstore.server.mcp.arguments import (
     Arguments,
     FeedbackArguments,
@@ -21,15 +21,14 @@ from memstore.server.mcp.arguments import (
     StoreArguments,
     UpdateArguments,
 )
-from memstore.server.mcp.fencing import NOTICE, element, fence, harmless
+from memstore.server.mcp.fencing import NOTICE, fence
 from memstore.server.mcp.forgetting import forget
+from memstore.server.mcp.recalling import recall
 from memstore.server.mcp.results import (
     ChangeResult,
     Counted,
     ForgetResult,
     GetResult,
-    LeftOut,
-    Proposed,
     RecallResult,
     Remembered,
     Result,
@@ -37,22 +36,37 @@ from memstore.server.mcp.results import (
     StoreResult,
     changed,
     happening,
-    memory_element,
-    recalled,
     remembered,
-    shortened,
+    whole_element,
 )
+from memstore.server.mcp.storing import store_memory
+from memstore.server.mcp.validity import begins, holds, not_ended
 from memstore.server.scope import Scope
+from memstore.settings import DEFAULT_NAMESPACE
 from memstore.times import iso
 
-_SHOWN_CHARACTERS = 20_000  # of a memory at once, some 5,000 tokens; the next call goes on
+_PIECE = 20_000  # characters of a memory at once, some 5,000 tokens; the next call goes on
 _SHOWN_EVENTS = 50  # the last ones
 _SHOWN_NAMES = 10  # entities and namespaces in a status
+
+# what each verb of feedback takes; of all but `page` it needs each
+_TAKES = {
+    "reinforce": ("page",),
+    "confirm": ("source", "page"),
+    "contradict": ("source", "page"),
+    "retract": ("reason",),
+    "supersede": ("by",),
+    "importance": ("importance",),
+}
+_PAGE = re.compile("[0-9A-HJKMNP-TV-Z]{26}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool as clients see it, and what runs when one calls it: in a thread of its own."""
+    """A tool as clients see it, and what runs when one calls it: in a thread of its own.
+
+    `beside` says what is better done with another tool, for where that one is offered too.
+    """
 
     title: str
     description: str
@@ -62,6 +76,7 @@ class Tool:
     reads: bool = False
     destroys: bool = False
     idempotent: bool = False
+    beside: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def annotations(self) -> ToolAnnotations:
@@ -73,130 +88,6 @@ class Tool:
             idempotent_hint=self.reads or self.idempotent,
             open_world_hint=False,
         )
-
-
-def _store(store: MemoryStore, scope: Scope, asked: StoreArguments) -> tuple[StoreResult, str]:
-    namespace = scope.to_write()
-    old = None if asked.supersedes is None else scope.memory(store, asked.supersedes)
-    if old is not None and old.namespace != namespace:
-        raise BadInput(
-            f"{old.id} is in the namespace {old.namespace!r} and a new memory would be in "
-            f"{namespace!r}: it can only be superseded there. Nothing was stored."
-        )
-    before = datetime.now(UTC)
-    new = store.add(
-        asked.text,
-        namespace=namespace,
-        key=asked.key,
-        kind=asked.kind,
-        occurred_at=asked.occurred_at,
-        valid_from=asked.valid_from,
-        valid_to=asked.valid_to,
-        metadata=asked.metadata,
-        source=asked.source,
-        session=asked.session,
-    )
-    status: Literal["stored", "unchanged"]
-    status = "stored" if new.recorded_at >= before else "unchanged"
-    if old is not None and old.id != new.id:
-        # a kill before this leaves both; the same call again finds the new one and goes on here
-        try:
-            store.supersede(old.id, new.id)
-        except BadInput as error:
-            raise BadInput(
-                f"{status.capitalize()} as {new.id}, but it supersedes nothing: {error}"
-            ) from error
-    ended: tuple[Memory, ...] = ()
-    if asked.key is not None or old is not None:
-        ended = store.list(namespace=namespace, where={"superseded_by": new.id}).memories
-    superseded = [memory.id for memory in ended]
-    similar = [item for item in new.proposals if item.memory.id not in superseded]
-    result = StoreResult(
-        id=new.id,
-        version=new.version,
-        status=status,
-        superseded=superseded,
-        proposals=[
-            Proposed(
-                id=item.memory.id,
-                relation=item.relation,
-                similarity=round(item.similarity, 3),
-                text=shortened(item.memory.text),
-            )
-            for item in similar
-        ],
-        notice=NOTICE if similar else None,
-    )
-    said = f"{status.capitalize()}: {new.id}"
-    if superseded:
-        said += f", in place of {', '.join(superseded)}"
-    if similar:
-        shown = [
-            memory_element(item.memory, shortened(item.memory.text), relation=item.relation)
-            for item in similar
-        ]
-        said += (
-            ". It may repeat or replace what follows; if so, forget or supersede the old one. "
-            + fence("memories", shown)
-        )
-    return result, said
-
-
-def _recall(store: MemoryStore, scope: Scope, asked: RecallArguments) -> tuple[RecallResult, str]:
-    answer = store.query(
-        asked.query,
-        namespace=scope.to_read(),
-        limit=asked.limit,
-        max_tokens=asked.max_tokens,
-        near_duplicates="drop",
-        style="xml",
-        where=asked.where,
-        as_of=asked.as_of,
-        profile=asked.profile,
-        explain=asked.explain,
-    )
-    cue = answer.temporal
-    result = RecallResult(
-        notice=NOTICE,
-        hits=[recalled(hit) for hit in answer.hits],
-        tokens=answer.tokens or 0,
-        left_out=_left_out(answer),
-        flags=list(answer.flags),
-        suggested_as_of=iso(cue.suggested_as_of) if cue and cue.suggested_as_of else None,
-        page=answer.page,
-    )
-    if not answer.hits and not answer.dropped:
-        return result, "Nothing is remembered of that."
-    said = [NOTICE, harmless(answer.render())]
-    if asked.explain:
-        said += ["<reasons>", *map(_reason, answer.hits), *map(_past, answer.suppressed)]
-        said += ["</reasons>"]
-    if answer.dropped:
-        counted = Counter(item.reason for item in answer.dropped)
-        left = ", ".join(f"{number} {reason}" for reason, number in counted.items())
-        said += [f"Left out: {left}. The budget was {asked.max_tokens} tokens."]
-    return result, "\n".join(said)
-
-
-def _left_out(answer: QueryResult) -> list[LeftOut]:
-    dropped = [
-        LeftOut(id=item.memory.id, reason=item.reason, instead=item.like) for item in answer.dropped
-    ]
-    past = [
-        LeftOut(id=item.memory.id, reason=item.reason, instead=item.current_id)
-        for item in answer.suppressed
-    ]
-    return dropped + past
-
-
-def _reason(hit: Hit) -> str:
-    parts = "; ".join(f"{part.name} {part.nats:+.2f}: {part.why}" for part in hit.parts)
-    return element("reason", {"rank": hit.rank, "score": f"{hit.score:.2f}"}, parts)
-
-
-def _past(item: Suppressed) -> str:
-    attributes = {"id": item.memory.id, "instead": item.current_id, "reason": item.reason}
-    return element("past", attributes, shortened(item.memory.text))
 
 
 def _update(store: MemoryStore, scope: Scope, asked: UpdateArguments) -> tuple[ChangeResult, str]:
@@ -214,16 +105,25 @@ def _update(store: MemoryStore, scope: Scope, asked: UpdateArguments) -> tuple[C
 
 
 def _get(store: MemoryStore, scope: Scope, asked: GetArguments) -> tuple[GetResult, str]:
-    if (asked.id is None) == (asked.key is None):
+    others: list[Memory] = []
+    if asked.id is not None and asked.key is None:
+        memory = scope.memory(store, asked.id)
+    elif asked.key is not None and asked.id is None:
+        memory, *others = _under_key(store, scope, asked.key)
+    else:
         raise BadInput("Give either the id of a memory or its key.")
-    memory = (
-        store.get_by_key(asked.key, namespace=scope.to_read())
-        if asked.key is not None
-        else scope.memory(store, str(asked.id))
-    )
-    shown = memory.text[asked.start : asked.start + _SHOWN_CHARACTERS]
+    shown = memory.text[asked.start : asked.start + _PIECE]
+    end = asked.start + len(shown)
     told = store.history(memory.id) if asked.history else ()
     events = [happening(event) for event in told[-_SHOWN_EVENTS:]]
+    further = []
+    if end < len(memory.text):
+        further.append(
+            f"These are {len(shown)} of {len(memory.text)} characters; go on with start={end}."
+        )
+    if others:
+        ids = ", ".join(other.id for other in others[:_SHOWN_NAMES])
+        further.append(f"Other namespaces have {len(others)} under this key: {ids}.")
     result = GetResult(
         notice=NOTICE,
         memory=Remembered(**remembered(memory, shown)),
@@ -231,18 +131,36 @@ def _get(store: MemoryStore, scope: Scope, asked: GetArguments) -> tuple[GetResu
         characters=len(memory.text),
         history=events if asked.history else None,
         events=len(told) if asked.history else None,
+        next=" ".join(further) or None,
     )
-    inside = [memory_element(memory, shown, version=memory.version)]
+    inside = [whole_element(memory, shown)]
     for event in events:
-        attributes = {"verb": event.verb, "at": event.at, "source": event.source}
+        attributes = {"verb": event.verb, "at": event.at, "source": event.source or ""}
         inside.append(element("event", attributes, str(event.details or "")))
-    said = fence("memories", inside)
-    end = asked.start + len(shown)
-    if end < len(memory.text):
-        said += (
-            f"\nThese are {len(shown)} of {len(memory.text)} characters; go on with start={end}."
-        )
-    return result, said
+    return result, "\n".join([fence("memories", inside), *further])
+
+
+def _under_key(store: MemoryStore, scope: Scope, key: str) -> list[Memory]:
+    """Return of each namespace what holds under a key, or was the last that did: that of the
+    namespace the server writes to first, then what holds, then what is newest.
+    """
+    namespace = scope.to_read()
+    found: dict[str, Memory] = {}
+    for where in ({"key": key, **not_ended()}, {"key": key}):
+        page = store.list(namespace=namespace, where=where, newest_first=True)
+        for memory in sorted(page.memories, key=_rank, reverse=True):
+            if memory.retracted_at is None:
+                found.setdefault(memory.namespace, memory)
+    if not found:
+        raise MemoryNotFound(f"Nothing is stored under the key {key!r}.")
+    own = DEFAULT_NAMESPACE if scope.whole else namespace
+    return sorted(
+        found.values(), key=lambda memory: (memory.namespace == own, *_rank(memory)), reverse=True
+    )
+
+
+def _rank(memory: Memory) -> tuple[object, ...]:
+    return holds(memory), begins(memory), memory.id
 
 
 def _feedback(
@@ -250,6 +168,7 @@ def _feedback(
 ) -> tuple[ChangeResult, str]:
     scope.check_writable()
     memory = scope.memory(store, asked.id)
+    _check_feedback(asked)
     told = _say(store, scope, memory, asked)
     return changed(told), (
         f"{asked.verb}: {told.id} has confidence {told.confidence:.1f} of 10, "
@@ -257,26 +176,34 @@ def _feedback(
     )
 
 
-def _say(store: MemoryStore, scope: Scope, memory: Memory, asked: FeedbackArguments) -> Memory:
-    def needed(name: str) -> Any:
-        value = getattr(asked, name)
-        if value is None:
-            raise BadInput(f"{asked.verb} needs {name!r}. Nothing was changed.")
-        return value
+def _check_feedback(asked: FeedbackArguments) -> None:
+    takes = _TAKES[asked.verb]
+    given = asked.model_dump(exclude={"id", "verb"}, exclude_none=True)
+    wrong = [
+        *(f"does not take {name!r}" for name in given if name not in takes),
+        *(f"needs {name!r}" for name in takes if name not in given and name != "page"),
+    ]
+    if wrong:
+        raise BadInput(
+            f"{asked.verb} {wrong[0]}. Beside id it takes: {', '.join(takes)}. Nothing was changed."
+        )
+    if asked.page is not None and not _PAGE.fullmatch(asked.page):
+        raise BadInput("page is none: give what memory_recall returned as page, or leave it out.")
 
+
+def _say(store: MemoryStore, scope: Scope, memory: Memory, asked: FeedbackArguments) -> Memory:
     match asked.verb:
         case "reinforce":
             return store.reinforce(memory.id, page=asked.page)
         case "confirm":
-            return store.confirm(memory.id, source=needed("source"), page=asked.page)
+            return store.confirm(memory.id, source=str(asked.source), page=asked.page)
         case "contradict":
-            return store.contradict(memory.id, source=needed("source"), page=asked.page)
+            return store.contradict(memory.id, source=str(asked.source), page=asked.page)
         case "retract":
-            return store.retract(memory.id, reason=needed("reason"))
+            return store.retract(memory.id, reason=str(asked.reason))
         case "importance":
-            return store.set_importance(memory.id, needed("importance"))
-    newer = scope.memory(store, needed("by"))
-    store.supersede(memory.id, newer.id)
+            return store.set_importance(memory.id, asked.importance or 0.0)
+    store.supersede(memory.id, scope.memory(store, str(asked.by)).id)
     return store.get(memory.id)
 
 
@@ -306,10 +233,14 @@ def _status(store: MemoryStore, scope: Scope, asked: StatusArguments) -> tuple[S
     )
     said = (
         f"Memories in namespace {namespace!r} and below: {result.memories}"
-        f"{', to read only' if scope.read_only else ''}. "
-        f"The last one is of {result.last_recorded_at or 'never'}."
+        f"{', to read only' if scope.read_only else ''}."
     )
-    names = [element("entity", item.model_dump()) for item in result.entities]
+    if newest:
+        said += f" The last one was stored at {result.last_recorded_at}."
+    names = [
+        element("entity", {"name": item.name, "memories": str(item.memories)}, "")
+        for item in result.entities
+    ]
     return result, f"{said} Mentioned most: {fence('entities', names)}" if names else said
 
 
@@ -320,7 +251,7 @@ BY_NAME = {
         "decision or event. Give a key where it may change. Not for secrets.",
         arguments=StoreArguments,
         result=StoreResult,
-        run=_store,
+        run=store_memory,
         idempotent=True,
     ),
     "memory_recall": Tool(
@@ -329,13 +260,16 @@ BY_NAME = {
         "acting on what may have come up before.",
         arguments=RecallArguments,
         result=RecallResult,
-        run=_recall,
+        run=recall,
         reads=True,
     ),
     "memory_update": Tool(
         title="Correct a memory",
-        description="Correct a memory in place. For a fact that changed, memory_store under its "
-        "key, which keeps what held before.",
+        description="Correct a memory in place.",
+        beside={
+            "memory_store": "For a fact that changed, memory_store under its key, which keeps what "
+            "held before."
+        },
         arguments=UpdateArguments,
         result=ChangeResult,
         run=_update,
@@ -344,8 +278,9 @@ BY_NAME = {
     ),
     "memory_forget": Tool(
         title="Forget memories",
-        description="Remove memories by ids; or by query or filter: the first call only shows "
-        "what would go, the second needs its confirm. For what was never true, memory_feedback.",
+        description="Remove memories and their earlier versions by ids; or by query or filter: the "
+        "first call only shows what would go, the second needs its confirm.",
+        beside={"memory_feedback": "For what was never true, memory_feedback."},
         arguments=ForgetArguments,
         result=ForgetResult,
         run=forget,
@@ -366,10 +301,11 @@ BY_NAME = {
         arguments=FeedbackArguments,
         result=ChangeResult,
         run=_feedback,
+        destroys=True,
     ),
     "memory_status": Tool(
         title="Show what is remembered",
-        description="How much is remembered, of whom and what, since when.",
+        description="How much is remembered, of whom and what, and when the last was stored.",
         arguments=StatusArguments,
         result=StatusResult,
         run=_status,
