@@ -22,7 +22,10 @@ LEAVES = {
 PARTS = {"encoders", "index", "catalog", "entities", "rerank", "scoring", "passages", "foreign"}
 EDGES = {"cli", "server", "integrations"}
 # what doors are made of: the public names, and leaves that know nothing of stores
-PUBLIC = {"", "errors", "types", "settings", "times", "rendering", "json_input", "private_files"}
+PUBLIC = {
+    *("", "errors", "types", "settings", "times", "periods", "rendering"),
+    *("json_input", "private_files"),
+}
 
 # what each may import besides itself; "" is the package's own __init__, which loads names lazily
 ALLOWED = (

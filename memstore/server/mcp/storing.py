@@ -6,7 +6,8 @@ import contextlib
 from datetime import datetime
 from typing import Literal
 
-from memstore import BadInput, Memory, MemoryNotFound, MemoryStore, NewMemory
+from memstore import BadInput, Memory, MemoryNotFound, MemoryStore
+from memstore.periods import parse_period
 from memstore.server.mcp.arguments import StoreArguments
 from memstore.server.mcp.fencing import NOTICE, fence
 from memstore.server.mcp.results import (
@@ -19,7 +20,7 @@ from memstore.server.mcp.results import (
 )
 from memstore.server.mcp.validity import begins, ended, now
 from memstore.server.scope import Scope
-from memstore.times import iso
+from memstore.times import from_microseconds, iso, to_microseconds
 
 
 def store_memory(
@@ -110,16 +111,16 @@ def _valid_from(
     replaced = [memory for memory in (old, _latest(store, namespace, asked.key)) if memory]
     start, occurred = now(), None
     if asked.occurred_at is not None and replaced:
-        occurred = _read_time(store, asked.occurred_at)
+        occurred = _read_time(asked.occurred_at)
         start = occurred or start
     since: str | datetime | None = asked.valid_from
-    end = None if asked.valid_to is None else _read_time(store, asked.valid_to)
+    end = None if asked.valid_to is None else _read_time(asked.valid_to)
     past = end is not None and end <= now()
     if since is None and not past and any(start <= begins(memory) <= now() for memory in replaced):
         said = _said_before(store, namespace, asked)
         same = said is not None and said.occurred_at == occurred
         since = said.valid_from if said is not None and same else now()
-    moment = _read_time(store, since) if isinstance(since, str) else since
+    moment = _read_time(since) if isinstance(since, str) else since
     if old is not None and (moment or start) < begins(old):
         raise BadInput(
             f"{old.id} holds from {iso(begins(old))} on, and what supersedes it would begin before "
@@ -142,14 +143,15 @@ def _said_before(store: MemoryStore, namespace: str, asked: StoreArguments) -> M
     return found[0] if found and not ended(found[0]) else None
 
 
-def _read_time(store: MemoryStore, written: str) -> datetime | None:
+def _read_time(written: str) -> datetime | None:
     """Return the beginning of a time as the store reads it; None where it does not."""
+    period = parse_period(written)
+    if period is not None:
+        return from_microseconds(period.start)
     try:
-        # a document that is stored nowhere: a month, say, is read by nothing else that is public
-        (hit,) = store.rank("time", [NewMemory(text="time", occurred_at=written)])
+        return from_microseconds(to_microseconds(written, name="occurred_at"))
     except BadInput:
         return None  # it is refused in its turn, by its own name
-    return hit.memory.occurred_at
 
 
 def _further(new: Memory, *, repeats: bool) -> str | None:
