@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 
@@ -119,9 +118,10 @@ def mcp(
         output.note(f"memstore mcp: {seen}, on stdin and stdout")
         serve_stdio(server)
         return
+    from memstore.server.listening import listen
     from memstore.server.mcp.http import LOOPBACK, PATH, build_app, serve_http
 
-    with _listen(*http) as listening:
+    with listen(*http) as listening:
         host, port = listening.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         known = (*LOOPBACK, shown, *names)
@@ -155,13 +155,3 @@ def _is_loopback(host: str) -> bool:
 
 def _is_unspecified(host: str) -> bool:
     return host in ("0.0.0.0", "::")
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise BadInput(
-            f"{host}:{port} cannot be listened to: {error.strerror}. Give another host or port."
-        ) from error
