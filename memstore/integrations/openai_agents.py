@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
-import math
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from memstore import (
     BadInput,
@@ -18,15 +19,19 @@ from memstore import (
     NewMemory,
     QueryResult,
 )
+from memstore.integrations.listing import newest_first
 from memstore.integrations.stored_json import (
     NEVER,
     PartsGone,
+    findable,
     forget_parts,
+    forget_with_parts,
     keep,
     read_kept,
-    readable,
+    sweep_parts,
     write_json,
 )
+from memstore.integrations.waiting import to_the_end
 from memstore.settings import DEFAULT_LIMIT, DEFAULT_NAMESPACE, MAX_LIMIT
 
 try:
@@ -39,8 +44,6 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from agents import TResponseInputItem
-
-T = TypeVar("T")
 
 _OWN_FIELD = "openai_agents"
 _ROLES = ("user", "assistant", "system", "developer", "tool")
@@ -104,15 +107,17 @@ class MemstoreSession:
         Raises:
             BadInput: one of them is no JSON.
         """
-        await _to_the_end(lambda: self._add(items))
+        await to_the_end(lambda: self._add(items))
 
     async def pop_item(self) -> TResponseInputItem | None:
         """Remove and return the last item; of several that pop at once, each gets another one."""
-        return await _to_the_end(self._pop)
+        return await to_the_end(self._pop)
 
     async def clear_session(self) -> None:
-        """Remove all items. `store.forget(…, purge=True)` also removes them from the files."""
-        await _to_the_end(self._clear)
+        """Remove all items, some hundred at a time. `store.forget(…, purge=True)` also removes them
+        from the files.
+        """
+        await to_the_end(self._clear)
 
     async def recall(
         self,
@@ -143,27 +148,15 @@ class MemstoreSession:
 
     def _latest(self, limit: int | None) -> Iterator[Memory]:
         """Yield the memories of the items, the last first."""
-        cursor = None
-        left = math.inf if limit is None else limit
-        while left > 0:
-            page = self.store.list(
-                namespace=self.namespace,
-                where=self._where,
-                limit=int(min(left, MAX_LIMIT)),
-                cursor=cursor,
-                newest_first=True,
-            )
-            yield from page.memories
-            cursor, left = page.cursor, left - len(page.memories)
-            if cursor is None:
-                return
+        if limit != 0:
+            first = MAX_LIMIT if limit is None else limit
+            found = newest_first(self.store, self.namespace, self._where, first=first)
+            yield from itertools.islice(found, limit)
 
     def _item(self, memory: Memory) -> TResponseInputItem | None:
         """Return the item of a memory; None if it was removed while it was read."""
         try:
-            item: TResponseInputItem = read_kept(
-                self.store, memory.metadata[_OWN_FIELD], self.namespace
-            )
+            item: TResponseInputItem = read_kept(self.store, memory, _OWN_FIELD)
         except PartsGone:
             try:
                 self.store.get(memory.id)
@@ -176,7 +169,7 @@ class MemstoreSession:
         new: list[NewMemory] = []
         for number, item in enumerate(items, start=1):
             written = write_json(item, f"Item {number} of {len(items)}", allow_nan=True)
-            kept, parts = keep(written, self.namespace)
+            kept, parts = keep(written, self.namespace, _OWN_FIELD)
             text = _text_of(item)
             new += parts
             new.append(
@@ -203,31 +196,13 @@ class MemstoreSession:
                 self.store.forget(last.id)
             except MemoryNotFound:
                 continue  # somebody else was faster, and has popped this one
-            forget_parts(self.store, [last.metadata[_OWN_FIELD]], self.namespace)
+            forget_parts(self.store, [last], _OWN_FIELD)
             return item
         return None
 
     def _clear(self) -> None:
-        kept = [memory.metadata[_OWN_FIELD] for memory in self._latest(None)]
-        self.store.forget(where=self._where, namespace=self.namespace)
-        forget_parts(self.store, kept, self.namespace)
-
-
-async def _to_the_end(work: Callable[[], T]) -> T:
-    """Return what a thread's work returns. A caller who is cancelled waits for its end too: whoever
-    goes on must know that nothing is still being written.
-    """
-    task = asyncio.ensure_future(asyncio.to_thread(work))
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        task.exception()  # seen: it has nowhere to go
-        raise cancelled
-    return task.result()
+        forget_with_parts(self.store, list(self._latest(None)), _OWN_FIELD, self._where)
+        sweep_parts(self.store, self.namespace, _OWN_FIELD, datetime.now(UTC))
 
 
 def _kind_of(item: Any) -> str:
@@ -253,11 +228,11 @@ def _text_of(item: Any) -> str | None:
         return None
     said = _said(item.get("content")) or _said(item.get("summary"))
     if said:
-        return readable("\n".join(said))
+        return findable("\n".join(said))
     told = item.get("arguments", item.get("input"))
     call = f"{item['name']}: {_flat(told)}" if "name" in item and told is not None else ""
     returned = "\n".join(_said(item.get("output")))
-    return readable("\n".join(part[:_TOOL_CHARACTERS] for part in (call, returned) if part))
+    return findable("\n".join(part[:_TOOL_CHARACTERS] for part in (call, returned) if part))
 
 
 def _said(content: Any) -> list[str]:

@@ -145,7 +145,7 @@ def plain(result: Any) -> Any:
     return getattr(result, "value", None)
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=70, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(first=first_puts, steps=st.lists(batches, min_size=2, max_size=5))
 def test_ours_answers_as_the_store_in_memory_does(shared, first, steps):
     roots.append(f"r{len(roots)}")

@@ -238,9 +238,9 @@ def test_a_sweeper_outlives_a_sweep_that_fails_and_ends_with_the_store(tmp_path,
                 raise failure
             return sweep(**options)
 
+        items.put(NS, "k", {"n": 1}, ttl=0)
         store.list = listed
         future = items.start_ttl_sweeper()
-        items.put(NS, "k", {"n": 1}, ttl=0)
         wait_until(lambda: not sweep(namespace="langgraph").memories)
         assert "someone writes" in caplog.text
     assert future.result(timeout=10) is None

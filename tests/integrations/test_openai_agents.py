@@ -279,7 +279,7 @@ def test_the_same_said_twice_is_two_items(session):
 
 
 def test_more_items_than_one_page_come_back_in_order(store, monkeypatch):
-    monkeypatch.setattr("memstore.integrations.openai_agents.MAX_LIMIT", 7)
+    monkeypatch.setattr("memstore.integrations.listing.MAX_LIMIT", 7)
     session = MemstoreSession("long", store)
     items = [user(f"number {number}") for number in range(30)]
     run(session.add_items(items))
@@ -295,7 +295,7 @@ def test_nothing_is_added_if_one_item_is_no_json(session):
 
 def test_a_part_that_is_gone_is_said(session, store):
     run(session.add_items([{"image": "x" * 10**6}]))
-    store.forget(where={"key": {"exists": True}}, namespace="default%parts")
+    store.forget(where={"key": {"exists": True}}, namespace="default/%parts")
     with pytest.raises(PartsGone):
         run(session.get_items())
 

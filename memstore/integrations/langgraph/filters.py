@@ -6,6 +6,7 @@ value that is missing or of another kind.
 
 from __future__ import annotations
 
+import json
 import math
 import operator
 import re
@@ -23,16 +24,29 @@ _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
 }
 _OPERATORS = ("$eq", "$ne", *_ORDERS)
 _COPIED_CHARACTERS = 128  # of a string that is copied to be filtered by: no text is that short
-_MOST_CONDITIONS = 100
+_ALL_COPIED_CHARACTERS = 100_000  # of one item: beside its JSON, far below metadata's limit
+_MOST_CONDITIONS = 400  # of the store's 500; the others are for what is an item at all
 _EXACT = 2**53  # whole numbers up to here are the same in Python, JSON and SQLite
 _NOT_IN_A_FILTER = re.compile("[\0\ud800-\udfff]")
 
 
-def copied(value: Mapping[str, Any]) -> dict[str, Any]:
+def copied(value: Mapping[str, Any], but: str) -> tuple[dict[str, Any], bool]:
     """Return the numbers, truth values and short strings of a value: what metadata have a copy of,
-    so that the store can filter by it.
+    so that the store can filter by it. And whether these are all: a value may have any number.
+
+    Args:
+        but: the field that the memory's text is, which another door may correct.
     """
-    return {name: item for name, item in value.items() if _can_ask(name) and _can_copy(item)}
+    found: dict[str, Any] = {}
+    left = _ALL_COPIED_CHARACTERS
+    for name, item in value.items():
+        if name == but or not (_can_ask(name) and _can_copy(item)):
+            continue
+        left -= len(json.dumps([name, item]))
+        if left < 0:
+            return found, False
+        found[name] = item
+    return found, True
 
 
 def check_filter(filter: Mapping[str, Any]) -> None:  # noqa: A002  # LangGraph's name
@@ -52,41 +66,60 @@ def matches(value: Any, filter: Mapping[str, Any]) -> bool:  # noqa: A002
     )
 
 
-def pushed(filter: Mapping[str, Any]) -> tuple[list[dict[str, Any]], bool]:  # noqa: A002
-    """Return the store's conditions for a filter, and whether they are all of it. Where not, they
-    let in more than what matches.
+def pushed(filter: Mapping[str, Any]) -> list[dict[str, Any]]:  # noqa: A002
+    """Return the store's conditions for a filter. What they leave out does not match; what they let
+    in is to be compared.
     """
-    conditions = []
-    complete = len(filter) <= _MOST_CONDITIONS
-    for name, wanted in list(filter.items())[:_MOST_CONDITIONS]:
+    conditions: list[dict[str, Any]] = []
+    names: list[str] = []
+    left = _MOST_CONDITIONS
+    for name, wanted in filter.items():
         operations = wanted if _has_operators(wanted) else {"$eq": wanted}
         for operation, operand in operations.items():
-            condition, exact = _condition(name, operation, operand)
-            complete = complete and exact
-            if condition is not None:
+            condition = _condition(name, operation, operand)
+            if condition is None:
+                continue
+            left -= len(condition.get("or", (condition,)))
+            if left >= 0:
                 conditions.append(condition)
-    return conditions, complete
+                names.append(name)
+    if not conditions:
+        return []
+    not_copied = [
+        {f"metadata.{OWN_FIELD}.partial": True},
+        {f"metadata.{OWN_FIELD}.field": {"in": names}},
+    ]
+    return [{"or": [{"and": conditions}, *not_copied]}]
 
 
-def _condition(name: Any, operation: str, operand: Any) -> tuple[dict[str, Any] | None, bool]:
+def can_name(name: Any) -> bool:
+    """Say whether a name may be kept in metadata, and is short enough for it."""
+    return (
+        isinstance(name, str)
+        and len(name) <= _COPIED_CHARACTERS
+        and not _NOT_IN_A_FILTER.search(name)
+    )
+
+
+def _condition(name: Any, operation: str, operand: Any) -> dict[str, Any] | None:
     if not _can_ask(name):
-        return None, False
+        return None
     field = f"metadata.{name}"
     if operand is None and operation == "$eq":
-        return {field: {"exists": False}}, False  # or it is of a kind that is not copied
+        return {field: {"exists": False}}  # or it is of a kind that is not copied
     if not _can_copy(operand) or (isinstance(operand, (int, float)) and abs(operand) > _EXACT):
-        return None, False
+        return None
     if operation == "$eq":
-        return {field: {"in": _equal(operand)}}, True
+        return {field: {"in": _equal(operand)}}
     if operation == "$ne":
-        return {field: {"nin": _equal(operand)}}, True
+        return {field: {"nin": _equal(operand)}}
     if isinstance(operand, str):
-        return None, False  # longer strings are not copied, and come behind or before it too
+        return None  # longer strings are not copied, and come behind or before it too
     order = _ORDERS[operation]
     truths = [{field: truth} for truth in (True, False) if order(truth, operand)]
     ordered = {field: {operation.removeprefix("$"): float(operand)}}
     strings = {field: {"gte": ""}}  # "4.5" is a number to LangGraph
-    return {"or": [ordered, *truths, strings]}, False
+    return {"or": [ordered, *truths, strings]}
 
 
 def _equal(operand: Any) -> list[Any]:

@@ -11,9 +11,9 @@ from typing import Any
 from langgraph.store.base import PutOp, get_text_at_path
 
 from memstore import BadInput, Memory, MemoryStore, NewMemory
-from memstore.integrations.langgraph.filters import OWN_FIELD, copied
-from memstore.integrations.langgraph.names import key_of, labels_of
-from memstore.integrations.stored_json import NEVER, keep, read_kept, readable, write_json
+from memstore.integrations.langgraph.filters import OWN_FIELD, can_name, copied
+from memstore.integrations.langgraph.names import key_of, path_of
+from memstore.integrations.stored_json import NEVER, findable, keep, read_kept, write_json
 from memstore.times import iso
 
 WHOLE = "$"
@@ -27,9 +27,8 @@ class Draft:
     """An item to be put, checked; None as its text if there is nothing to find it by."""
 
     text: str | None
-    field: str
     copied: dict[str, Any]
-    kept: dict[str, Any]
+    own: dict[str, Any]
     parts: list[NewMemory]
     ttl: float | None
 
@@ -40,17 +39,14 @@ class Draft:
         """
         expiry = expiry_after(self.ttl, now)
         text = self.text or _NOT_INDEXED
-        own = {"ttl": self.ttl, "created_at": iso(created), "field": self.field}
+        put = {"ttl": self.ttl, "created_at": iso(created), "text": _digest(text)}
         return {
             "text": text,
             "entities": None if self.text else [],
             "occurred_at": now,
             "valid_from": None if self.text else expiry or NEVER,
             "valid_to": expiry if self.text else expiry or NEVER,
-            "metadata": {
-                **self.copied,
-                OWN_FIELD: {**self.kept, **own, "text": _digest(text)},
-            },
+            "metadata": {**self.copied, OWN_FIELD: {**self.own, **put}},
         }
 
 
@@ -68,16 +64,21 @@ def draft(op: PutOp, fields: Sequence[str], root: str) -> Draft:
         raise BadInput(f"{what} is {type(op.value).__name__}; give a mapping of names to JSON.")
     expiry_after(op.ttl, datetime.now(UTC))
     value = dict(op.value)
-    kept, parts = keep(write_json(value, what), root)
+    path = path_of(tuple(op.namespace), root)
+    own, parts = keep(write_json(value, what), path, OWN_FIELD)
     text = _text_of(value, fields if op.index is None else op.index or ())
-    return Draft(text, _field_of(value, text), copied(value), kept, parts, op.ttl)
+    own["field"] = _field_of(value, text)
+    copies, are_all = copied(value, but=own["field"])
+    if not are_all:
+        own["partial"] = True
+    return Draft(text, copies, own, parts, op.ttl)
 
 
-def content(memory: Memory, store: MemoryStore, root: str) -> dict[str, Any]:
-    """Return what a memory's item is made of.
+def content(memory: Memory, store: MemoryStore, labels: tuple[str, ...]) -> dict[str, Any]:
+    """Return what a memory's item is made of, in the namespace of these labels.
 
-    Where another door has changed the text, the value says so too: in the field that was the text,
-    or as its `text` where several were.
+    Where another door has changed the text or the metadata, the value says so too: the text in the
+    field that was it, or as its `text` where several were.
 
     Raises:
         PartsGone: a part of its value is not there.
@@ -86,13 +87,14 @@ def content(memory: Memory, store: MemoryStore, root: str) -> dict[str, Any]:
     if own is None:  # of another door
         value: Any = {**memory.metadata, "text": memory.text}
     else:
-        value = read_kept(store, own, root)
+        value = read_kept(store, memory, OWN_FIELD)
+        value.update({name: item for name, item in memory.metadata.items() if name != OWN_FIELD})
         if own["text"] != _digest(memory.text):
             value[own["field"]] = memory.text
     return {
         "value": value,
         "key": memory.id if memory.key is None else key_of(memory.key),
-        "namespace": labels_of(memory.namespace, root),
+        "namespace": labels,
         "created_at": created_at(memory),
         "updated_at": updated_at(memory),
     }
@@ -145,7 +147,7 @@ def _text_of(value: Mapping[str, Any], paths: Sequence[str]) -> str | None:
         for path in paths
         for text in (_lines(value) if path == WHOLE else get_text_at_path(value, path))
     ]
-    return readable("\n".join(texts))
+    return findable("\n".join(texts))
 
 
 def _lines(value: Mapping[str, Any]) -> list[str]:
@@ -170,7 +172,7 @@ def _things(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 def _field_of(value: Mapping[str, Any], text: str | None) -> str:
     """Return the name of the one field that a text is; `text` where several were read."""
     fields = [name for name, item in value.items() if text is not None and item == text]
-    return fields[0] if len(fields) == 1 else "text"
+    return fields[0] if len(fields) == 1 and can_name(fields[0]) else "text"
 
 
 def _digest(text: str) -> str:

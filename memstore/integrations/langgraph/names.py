@@ -34,14 +34,17 @@ def path_of(labels: tuple[str, ...], root: str) -> str:
     return "/".join([root, *(_escaped(label, _IN_A_PATH) for label in labels)])
 
 
-def labels_of(path: str, root: str) -> tuple[str, ...]:
-    """Return the namespace of a path.
+def labels_of(path: str, root: str) -> tuple[str, ...] | None:
+    """Return the namespace of a path; None for one that another door has made and that is no
+    namespace's: nothing could be got from there.
 
     >>> labels_of("langgraph/users/ana%2F7", "langgraph")
     ('users', 'ana/7')
+    >>> labels_of("langgraph/50%", "langgraph")
     """
     below = path.removeprefix(root).removeprefix("/")
-    return tuple(_unescaped(part) for part in below.split("/")) if below else ()
+    labels = tuple(_unescaped(part) for part in below.split("/")) if below else ()
+    return labels if path_of(labels, root) == path else None
 
 
 def stored_key(key: str) -> str:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import math
 import threading
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -27,34 +25,28 @@ from langgraph.store.base import (
     validate_op_namespace,
 )
 
-from memstore import (
-    BadInput,
-    Memory,
-    MemoryNotFound,
-    MemoryStore,
-    NewMemory,
-    VersionConflict,
-)
+from memstore import BadInput, Memory, MemoryNotFound, MemoryStore, NewMemory, VersionConflict
 from memstore.integrations.langgraph import items
 from memstore.integrations.langgraph.configuration import check_fields, check_ttl
-from memstore.integrations.langgraph.filters import OWN_FIELD, check_filter, matches, pushed
+from memstore.integrations.langgraph.filters import OWN_FIELD, check_filter
 from memstore.integrations.langgraph.items import Draft
-from memstore.integrations.langgraph.names import (
-    check_root,
-    labels_of,
-    meets,
-    path_of,
-    stored_key,
-)
+from memstore.integrations.langgraph.names import check_root, path_of, stored_key
+from memstore.integrations.langgraph.reading import View, Where
 from memstore.integrations.langgraph.sweeping import Sweeper
-from memstore.integrations.stored_json import PartsGone, forget_parts, readable
+from memstore.integrations.listing import newest_first
+from memstore.integrations.stored_json import (
+    forget_parts,
+    forget_with_parts,
+    readable,
+    sweep_parts,
+)
+from memstore.integrations.waiting import to_the_end
 from memstore.settings import DEFAULT_PROFILE, MAX_LIMIT
 from memstore.times import iso
 
 _DEFAULT_SWEEP_MINUTES = 5.0
 
 Place = tuple[tuple[str, ...], str]
-Where = dict[str, Any]
 
 
 class MemstoreStore(BaseStore):
@@ -66,8 +58,7 @@ class MemstoreStore(BaseStore):
     `put` on a key in use changes that memory, which keeps its id, votes, history and `created_at`.
     It does not supersede it: in a key-value store the old value is no fact of the past but gone,
     each read of an item that expires would leave a version behind, and a version takes four times
-    the space of an event, for its token vectors. Who wants both versions says so:
-    `memories.supersede(id, text)`.
+    the space of an event, for its token vectors.
 
     Searching by a query leaves out what has expired, swept or not, and what has no text:
     `index=False`, or nothing in the fields. A score is as of `MemoryStore.query`, in nats.
@@ -111,7 +102,8 @@ class MemstoreStore(BaseStore):
         items.
 
         Raises:
-            BadInput: a value is no JSON, or a name is too long.
+            BadInput: a value is no JSON, a name is too long, or a query's offset is beyond what it
+                finds.
             InvalidNamespaceError, ValueError: of a namespace, or a filter's operator, as LangGraph
                 says it.
         """
@@ -132,23 +124,28 @@ class MemstoreStore(BaseStore):
         return results
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """Do the same in a thread, so that the loop goes on meanwhile."""
-        return await asyncio.to_thread(self.batch, list(ops))
+        """Do the same in a thread, so that the loop goes on meanwhile. Who cancels a batch that
+        writes waits for its end: nothing of it is written later.
+        """
+        listed = list(ops)
+        if any(isinstance(op, PutOp) for op in listed):
+            return await to_the_end(lambda: self.batch(listed))
+        return await asyncio.to_thread(self.batch, listed)
 
     def sweep_ttl(self) -> int:
-        """Forget what has expired, and return how many items that were."""
+        """Forget what has expired, and return how many items that were. Parts of long values whose
+        item is gone are forgotten too.
+        """
+        now = _now()
         where: Where = {
             f"metadata.{OWN_FIELD}.ttl": {"exists": True},
-            "valid_to": {"lte": iso(_now())},
+            "valid_to": {"lte": iso(now)},
         }
-        found = list(self._pages(self.root, where))
-        if not found:
-            return 0
+        found = list(newest_first(self.memories, self.root, where))
         # again by time: one that was read meanwhile lives longer
-        expired = {**where, "id": {"in": [memory.id for memory in found]}}
-        gone = set(self.memories.forget(where=expired, namespace=self.root).ids)
-        self._forget_parts([memory for memory in found if memory.id in gone])
-        return len(gone)
+        gone = forget_with_parts(self.memories, found, OWN_FIELD, where)
+        sweep_parts(self.memories, self.root, OWN_FIELD, now)
+        return gone
 
     def start_ttl_sweeper(
         self, sweep_interval_minutes: float | None = None
@@ -173,20 +170,25 @@ class MemstoreStore(BaseStore):
 
     # reading
 
+    def _view(self) -> View:
+        omits = bool(self.ttl_config and self.ttl_config.get("omit_expired"))
+        return View(self.memories, self.root, _now(), omits)
+
     def _read(self, op: Op) -> Result:
         if isinstance(op, GetOp):
             return self._get(op)
         if isinstance(op, SearchOp):
             return cast(Result, self._search(op))
         if isinstance(op, ListNamespacesOp):
-            return self._list_namespaces(op)
+            return self._view().namespaces(op)
         return None
 
     def _get(self, op: GetOp) -> Item | None:
-        memory = self._find(tuple(op.namespace), op.key)
-        if memory is None or not self._shown(memory, _now()):
+        view = self._view()
+        memory = view.find(tuple(op.namespace), op.key)
+        if memory is None or not view.shown(memory):
             return None
-        loaded = self._load(memory)
+        loaded = view.load(memory)
         if loaded is None:
             return None
         if op.refresh_ttl:
@@ -196,154 +198,21 @@ class MemstoreStore(BaseStore):
     def _search(self, op: SearchOp) -> list[SearchItem]:
         if op.limit == 0:
             return []
+        view = self._view()
         query = readable(op.query) if op.query else None
-        found = self._listed(op) if query is None else self._ranked(op, query)
+        found: Sequence[tuple[Memory, float | None]]
+        if query is None:
+            found = [(memory, None) for memory in view.listed(op)]
+        else:
+            found = view.ranked(op, query, self.profile)
         shown = [
             (memory, SearchItem(**loaded, score=score))
             for memory, score in found
-            if (loaded := self._load(memory)) is not None
+            if (loaded := view.load(memory)) is not None
         ]
         if op.refresh_ttl:
             self._refresh([memory for memory, _ in shown])
         return [item for _, item in shown]
-
-    def _ranked(self, op: SearchOp, query: str) -> list[tuple[Memory, float | None]]:
-        """Return what answers a query; the store itself leaves out what has expired."""
-        path = path_of(tuple(op.namespace_prefix), self.root)
-        conditions, complete = pushed(op.filter or {})
-        where: Where = {"and": conditions} if conditions else {}
-        if not complete:
-            found = self._filtered(path, self._visible(conditions), op.filter or {})
-            if not found:
-                return []
-            where = {"id": {"in": [memory.id for memory in found]}}
-        hits = self.memories.query(
-            query,
-            namespace=path,
-            limit=min(op.offset + op.limit, MAX_LIMIT),
-            where=where,
-            profile=self.profile,
-        ).hits
-        return [(hit.memory, hit.score) for hit in hits[op.offset :]]
-
-    def _listed(self, op: SearchOp) -> list[tuple[Memory, float | None]]:
-        """Return what was put last, first."""
-        path = path_of(tuple(op.namespace_prefix), self.root)
-        conditions, complete = pushed(op.filter or {})
-        where = self._visible(conditions)
-        wanted = op.offset + op.limit
-        if complete:
-            found = self._last_put(path, where, wanted)
-        else:
-            found = self._filtered(path, where, op.filter or {})
-        found.sort(key=lambda memory: (items.updated_at(memory), memory.id), reverse=True)
-        return [(memory, None) for memory in found[op.offset : wanted]]
-
-    def _last_put(self, path: str, where: Where, count: int) -> list[Memory]:
-        """Return the memories that were put last, and some others.
-
-        The store lists by when a memory was first stored. As many of these as are wanted say since
-        when at least that many were put: one more look finds whatever was put since then.
-        """
-        newest = list(self._pages(path, where, limit=count))
-        if len(newest) < count:
-            return newest
-        since = iso(min(map(items.updated_at, newest)))
-        lately = {"or": [{name: {"gte": since}} for name in ("occurred_at", "recorded_at")]}
-        return list(self._pages(path, {"and": [where, lately]}))
-
-    def _filtered(self, path: str, where: Where, wanted: Mapping[str, Any]) -> list[Memory]:
-        return [
-            memory
-            for memory in self._pages(path, where)
-            if (loaded := self._load(memory)) is not None and matches(loaded["value"], wanted)
-        ]
-
-    def _list_namespaces(self, op: ListNamespacesOp) -> list[tuple[str, ...]]:
-        expired: Counter[str] = Counter()
-        if self._omits_expired:
-            gone = {"valid_to": {"lte": iso(_now())}}
-            expired.update(memory.namespace for memory in self._pages(self.root, gone))
-        found = {
-            labels_of(space.name, self.root)
-            for space in self.memories.namespaces(under=self.root)
-            if space.memories > expired[space.name]
-        }
-        matching = {
-            labels[: op.max_depth]
-            for labels in found
-            if all(meets(labels, condition) for condition in op.match_conditions or ())
-        }
-        return sorted(matching)[op.offset : op.offset + op.limit]
-
-    def _pages(self, path: str, where: Where, limit: int | None = None) -> Iterator[Memory]:
-        """Yield memories, what was stored last first."""
-        cursor = None
-        left = math.inf if limit is None else limit
-        while left > 0:
-            page = self.memories.list(
-                namespace=path,
-                where=where,
-                limit=int(min(left, MAX_LIMIT)),
-                cursor=cursor,
-                newest_first=True,
-            )
-            yield from page.memories
-            cursor, left = page.cursor, left - len(page.memories)
-            if cursor is None:
-                return
-
-    def _find(self, namespace: tuple[str, ...], key: str) -> Memory | None:
-        """Return the memory of an item, be it expired."""
-        path = path_of(namespace, self.root)
-        try:
-            memory = self.memories.get_by_key(stored_key(key), namespace=path)
-        except MemoryNotFound:
-            return self._keyless(path, key)
-        return memory if memory.superseded_by is None else None
-
-    def _keyless(self, path: str, key: str) -> Memory | None:
-        """Return the memory that another door stored without a key, by its id."""
-        if not (key.isascii() and key.isalnum()):  # any other key cannot be an id
-            return None
-        try:
-            memory = self.memories.get(key)
-        except MemoryNotFound:
-            return None
-        keyless = memory.namespace == path and memory.key is None and memory.superseded_by is None
-        return memory if keyless else None
-
-    def _load(self, memory: Memory) -> dict[str, Any] | None:
-        """Return what an item has; None if it was deleted while it was read."""
-        while True:
-            try:
-                return items.content(memory, self.memories, self.root)
-            except PartsGone:
-                try:
-                    now = self.memories.get(memory.id)
-                except MemoryNotFound:
-                    return None
-                if now.metadata == memory.metadata:
-                    raise  # nobody has put another value in its place
-                memory = now
-
-    @property
-    def _omits_expired(self) -> bool:
-        return bool(self.ttl_config and self.ttl_config.get("omit_expired"))
-
-    def _shown(self, memory: Memory, now: datetime) -> bool:
-        """Say what `_visible` says, of one memory."""
-        kept = items.own_field(memory) is not None and not self._omits_expired
-        return kept or memory.valid_to is None or memory.valid_to > now
-
-    def _visible(self, conditions: list[Where]) -> Where:
-        """Return the filter for items: what was superseded is none. What has expired is one until
-        it is swept, as in LangGraph's own stores, unless that is configured otherwise.
-        """
-        held: list[Where] = [{"valid_to": {"exists": False}}, {"valid_to": {"gt": iso(_now())}}]
-        if not self._omits_expired:
-            held.append({f"metadata.{OWN_FIELD}": {"exists": True}})
-        return {"and": [{"superseded_by": {"exists": False}}, {"or": held}, *conditions]}
 
     # writing
 
@@ -356,14 +225,15 @@ class MemstoreStore(BaseStore):
                 place: now - timedelta(microseconds=len(drafts) - number)
                 for number, place in enumerate(drafts, start=1)
             }
-            found = {place: self._find(*place) for place in drafts}
-            new = [place for place in drafts if found[place] is None]
-            self._add({place: drafts[place] for place in new}, times)
+            view = self._view()
+            # all of them first: a name that is too long is refused here, with the whole batch
+            found = {place: view.find(*place) for place in puts}
+            self._add({place: drafts[place] for place in drafts if found[place] is None}, times)
             for place, memory in found.items():
-                if memory is not None:
+                if memory is not None and place in drafts:
                     self._replace(place, drafts[place], memory, times[place])
-            for place in puts.keys() - drafts.keys():
-                self._delete(*place)
+                elif memory is not None:
+                    self._delete(memory)
 
     def _add(self, drafts: Mapping[Place, Draft], times: Mapping[Place, datetime]) -> None:
         new: list[NewMemory] = []
@@ -373,12 +243,31 @@ class MemstoreStore(BaseStore):
             fields = draft.fields(created=now, now=now)
             new += [*draft.parts, NewMemory(namespace=path, key=stored_key(key), **fields)]
         if new:
-            self.memories.add_many(new)
+            self._forget_versions(self.memories.add_many(new))
+
+    def _forget_versions(self, added: Iterable[Memory]) -> None:
+        """Forget what new items have superseded: what another process put there meanwhile."""
+        keys: dict[str, dict[str, str]] = {}
+        for memory in added:
+            if memory.key is not None and items.own_field(memory) is not None:
+                keys.setdefault(memory.namespace, {})[memory.key] = memory.id
+        for path, ids in keys.items():
+            old: Where = {
+                "namespace": path,  # not below it
+                "key": {"in": list(ids)},
+                "superseded_by": {"in": list(ids.values())},
+            }
+            self._forget(path, old)
+
+    def _forget(self, path: str, where: Where) -> None:
+        found = list(newest_first(self.memories, path, where))
+        forget_with_parts(self.memories, found, OWN_FIELD, where)
 
     def _replace(self, place: Place, draft: Draft, memory: Memory | None, now: datetime) -> None:
         """Change an item's memory to what is put; the last put wins, whoever else puts."""
         while memory is not None:
-            created = items.created_at(memory) if self._shown(memory, now) else now
+            view = self._view()
+            created = items.created_at(memory) if view.shown(memory) else now
             try:
                 if draft.parts:
                     self.memories.add_many(draft.parts)
@@ -386,25 +275,15 @@ class MemstoreStore(BaseStore):
                     memory.id, if_version=memory.version, **draft.fields(created, now)
                 )
             except (VersionConflict, MemoryNotFound):
-                memory = self._find(*place)  # changed or deleted meanwhile, by another process
+                memory = view.find(*place)  # changed or deleted meanwhile, by another process
             else:
-                return self._forget_parts([memory])
+                return forget_parts(self.memories, [memory], OWN_FIELD)
         return self._add({place: draft}, {place: now})
 
-    def _delete(self, namespace: tuple[str, ...], key: str) -> None:
-        memory = self._find(namespace, key)
-        if memory is None:
-            return
-        path = memory.namespace
+    def _delete(self, memory: Memory) -> None:
+        """Forget all versions of an item."""
         same: Where = {"id": memory.id} if memory.key is None else {"key": memory.key}
-        where: Where = {"namespace": path, **same}  # not below it
-        versions = list(self._pages(path, where))
-        self.memories.forget(where=where, namespace=path)
-        self._forget_parts(versions)
-
-    def _forget_parts(self, memories: Iterable[Memory]) -> None:
-        kept = [own for memory in memories if (own := items.own_field(memory)) is not None]
-        forget_parts(self.memories, kept, self.root)
+        self._forget(memory.namespace, {"namespace": memory.namespace, **same})
 
     def _refresh(self, memories: Iterable[Memory]) -> None:
         """Let items live as long again as they were given."""
@@ -435,6 +314,11 @@ def _check(op: Op) -> None:
                 raise BadInput(f"{name} is {number!r}; give a whole number from 0 on.")
     if isinstance(op, SearchOp):
         check_filter(op.filter or {})
+        if op.query and op.offset >= MAX_LIMIT:
+            raise BadInput(
+                f"offset is {op.offset:,}, but a query finds the best {MAX_LIMIT:,} items alone. "
+                "Ask more precisely, or list without a query."
+            )
 
 
 def _now() -> datetime:
