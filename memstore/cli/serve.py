@@ -102,7 +102,7 @@ def serve(
     from memstore.server.http.tokens import read_tokens
     from memstore.server.scope import EVERYTHING, Scope
 
-    _log(log_requests)
+    _log(ctx, requests=log_requests)
     options = Options(
         tokens=() if tokens is None else read_tokens(tokens),
         scope=Scope(namespaces or (EVERYTHING,), read_only),
@@ -146,16 +146,16 @@ def _open(ctx: click.Context, encoder: str | None, *, read_only: bool) -> Memory
     )
 
 
-def _log(requests: bool) -> None:
-    """Send what the server says of itself to stderr."""
+def _log(ctx: click.Context, *, requests: bool) -> None:
+    """Send what the server says of itself to stderr, until the command ends."""
     import logging
 
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    for name, level in (("memstore.http", logging.INFO if requests else logging.WARNING),):
-        logger = logging.getLogger(name)
-        logger.setLevel(level)
-        logger.addHandler(handler)
+    logger = logging.getLogger("memstore.http")
+    logger.setLevel(logging.INFO if requests else logging.WARNING)
+    logger.addHandler(handler)
+    ctx.call_on_close(lambda: logger.removeHandler(handler))
 
 
 @click.command()

@@ -9,6 +9,7 @@ from memstore.errors import BadInput, MemstoreError
 from memstore.settings import DEFAULT_NAMESPACE
 
 EVERYTHING = "*"
+_ID_SHOWN = 64  # characters; ids have 26, what is asked for may have any number
 
 
 class OutsideScope(MemstoreError):
@@ -60,6 +61,30 @@ class Scope:
         if self.read_only:
             raise OutsideScope("Only reading is allowed here: the server or the token says so.")
 
+    def narrowed(self, within: Scope) -> Scope:
+        """Return what of it lies within another one.
+
+        >>> Scope(("team", "x")).narrowed(Scope(("team/ana", "y"), read_only=True))
+        Scope(namespaces=('team/ana',), read_only=True)
+
+        Raises:
+            BadInput: nothing does.
+        """
+        inner = [own for own in self.namespaces if within.covers(own)]
+        inner += [own for own in within.namespaces if self.covers(own) and own not in inner]
+        if not inner:
+            raise BadInput(
+                f"The namespaces {', '.join(self.namespaces)} of a token are outside of those that "
+                f"are served: {', '.join(within.namespaces)}. Serve more, or take the token out."
+            )
+        return Scope(tuple(inner), self.read_only or within.read_only)
+
+    def covers(self, namespace: str) -> bool:
+        """Whether a namespace is of the scope."""
+        return self.whole or any(
+            namespace == own or namespace.startswith(f"{own}/") for own in self.namespaces
+        )
+
     def memory(self, store: MemoryStore, memory_id: str) -> Memory:
         """Return a memory of the scope by its id.
 
@@ -70,22 +95,18 @@ class Scope:
             memory = store.get(memory_id)
         except MemoryNotFound:
             memory = None
-        if memory is None or not self._covers(memory.namespace):
+        if memory is None or not self.covers(memory.namespace):
+            shown = memory_id if len(memory_id) <= _ID_SHOWN else f"{memory_id[:_ID_SHOWN]}…"
             raise MemoryNotFound(
-                f"There is no memory {memory_id!r}: it was never stored here, or it was forgotten."
+                f"There is no memory {shown!r}: it was never stored here, or it was forgotten."
             )
         return memory
 
     def _inside(self, namespace: str) -> str:
-        if not self._covers(namespace):
+        if not self.covers(namespace):
             known = ", ".join(repr(own) for own in self.namespaces)
             raise OutsideScope(
                 f"Namespace {namespace!r} is outside of what this caller may see: {known} and all "
                 "below. Name one of these, or use a token for the other."
             )
         return namespace
-
-    def _covers(self, namespace: str) -> bool:
-        return self.whole or any(
-            namespace == own or namespace.startswith(f"{own}/") for own in self.namespaces
-        )

@@ -84,6 +84,7 @@ def verb(method: str, path: str, **options: Any) -> Verb:
     return Verb(method, path, **options)
 
 
+NOTHING = {"where": {"key": "nothing"}, "namespace": "*"}
 VERBS = [
     verb("GET", "/v1/caller"),
     verb("GET", "/v1/namespaces"),
@@ -104,7 +105,7 @@ VERBS = [
     verb("POST", "/v1/memories/{id}/supersede", json={"text": "Instead."}, writes=True),
     verb("POST", "/v1/memories/{id}/retract", json={"reason": "Never so."}, writes=True),
     verb("POST", "/v1/memories/{id}/importance", json={"importance": 0.5}, writes=True),
-    verb("POST", "/v1/forget", json={"where": {"key": "nothing"}}, writes=True),
+    verb("POST", "/v1/forget", json=NOTHING, writes=True),
     verb("GET", "/v1/entities"),
     verb("GET", "/v1/neighbours", params={"entity": "Ana"}),
     verb("POST", "/v1/aliases", json={"name": "Annie", "of": "Ana"}, writes=True),

@@ -146,6 +146,7 @@ def test_what_is_not_finished_in_time_is_cut_off_and_said_to_be(path):
         assert answer.status_code == 503
         assert answer.json()["type"] == "urn:memstore:problem:cut-off"
     assert "cut off" in "".join(server.said)
+    assert "Traceback" not in "".join(server.said)
     with MemoryStore.open(path) as store:
         assert store.verify().clean
 
@@ -266,6 +267,10 @@ def test_a_token_is_made_once_and_kept_as_its_hash(path, run_memstore, tmp_path)
     assert ana.stdout.strip() not in file.read_text()
     assert make("ana").returncode == 1
     assert make("a b").returncode == 1
+    for nowhere in ("a//b", "team/", "", "team/*", "a/../b"):
+        refused = make("eve", "--namespace", nowhere)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert f"{nowhere!r} is no namespace" in refused.stderr
     assert [token.name for token in tokens.read_tokens(file)] == ["ana", "bob"]
     with serve(path, "--tokens", str(file)) as server:
 
@@ -290,6 +295,7 @@ def test_a_token_is_made_once_and_kept_as_its_hash(path, run_memstore, tmp_path)
         ('{"tokens": [{"name": "a b", "sha256": "HASH"}]}', "has the name"),
         ('{"tokens": [{"name": "a", "sha256": "HASH", "namespaces": "x"}]}', "give a list"),
         ('{"tokens": [{"name": "a", "sha256": "HASH", "namespaces": []}]}', "needs a namespace"),
+        ('{"tokens": [{"name": "a", "sha256": "HASH", "namespaces": ["a//b"]}]}', "no namespace"),
         ('{"tokens": [{"name": "a", "sha256": "HASH", "read_only": 1}]}', "give true or false"),
         ('{"tokens": [{"name": "a", "sha256": "HASH"}, {"name": "a", "sha256": "HASI"}]}', "name"),
         (

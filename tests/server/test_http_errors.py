@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
 import sqlite3
 from unittest import mock
 
 import httpx
 import pytest
-from server.http_serving import VERBS, bearer, by_name, serving, token
+from server.http_serving import OPEN, VERBS, bearer, by_name, serving, token
 
 from memstore import MemoryStore, errors
 from memstore.server.http import problems
@@ -56,6 +57,8 @@ def problem(response: httpx.Response, status: int, name: str) -> dict:
 
 
 def test_an_unknown_path_is_nothing(client):
+    for path in ("/page/x/y", "/page/x/y.js"):
+        problem(client.get(path), 404, "not-found")
     for path in ("/v1", "/v1/", "/v1/query/", "/v2/query", "/docs", "/redoc", "/v1/memories/"):
         problem(client.get(path), 404, "not-found")
 
@@ -161,7 +164,7 @@ def test_a_problem_repeats_no_more_than_the_beginning_of_what_was_asked(client):
     assert said["detail"].endswith("(and 89 more)")
     name = client.post("/v1/query", json={"text": "a", "x" * 100_000: 1})
     path = client.get(f"/v1/memories/{'a' * 50_000}")
-    assert f"{'a' * 64}…" in problem(path, 404, "memory-not-found")["detail"]
+    assert f"no memory '{'a' * 64}…'" in path.json()["detail"]
     assert max(len(name.content), len(path.content)) < 10_000
 
 
@@ -206,10 +209,27 @@ def test_a_request_to_another_host_is_refused(client, stored):
     for host in ("evil.example", "127.0.0.1.evil.example:80", "", "[::2]"):
         response = client.get("/v1/memories", headers={"Host": host})
         problem(response, 421, "wrong-host")
-    for host in ("localhost:1", "LOCALHOST", "127.0.0.1", "[::1]:8000"):
+    for host in ("localhost:1", "LOCALHOST", "127.0.0.1", "127.0.0.2:80", "[::1]:8000"):
         assert client.get("/v1/memories", headers={"Host": host}).is_success
     with serving(stored, hosts=("memory.example",)) as named:
-        assert named.get("/readyz", headers={"Host": "memory.example:443"}).is_success
+        assert named.get("/v1/memories", headers={"Host": "memory.example:443"}).is_success
+
+
+def test_a_probe_need_not_know_the_name_of_the_server(client):
+    for path in ("/healthz", "/readyz"):
+        assert client.get(path, headers={"Host": "10.0.0.7:8000"}).is_success
+
+
+def test_a_request_of_http_1_0_need_not_name_a_host(client):
+    with socket.create_connection((client.base_url.host, client.base_url.port)) as connection:
+        connection.sendall(b"GET /v1/memories HTTP/1.0\r\n\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 200"
+
+
+def test_the_store_is_ready_however_long_it_takes_to_count(client, stored):
+    slow = mock.Mock(side_effect=AssertionError("counts"))
+    with mock.patch.multiple(type(stored), namespaces=slow, stats=slow):
+        assert client.get("/readyz").json() == {"status": "ready"}
 
 
 def test_a_page_of_another_origin_may_change_nothing(client):
@@ -333,7 +353,9 @@ def test_every_error_that_is_documented_is_described_alike(api):
                 if int(status) >= 400:
                     content = answer["content"][problems.MEDIA_TYPE]
                     assert content["schema"]["$ref"] in said, (path, method, status)
-            assert {"500", "503", "421"} <= set(operation["responses"])
+            assert {"500", "503"} <= set(operation["responses"])
+            open_to_all = f"{method.upper()} {path}" in OPEN
+            assert ("421" in operation["responses"]) is not open_to_all
 
 
 _REFERENCE = "#/components/schemas/"

@@ -171,13 +171,50 @@ def test_reading_takes_no_key(client):
         assert client.post("/v1/query", json={"text": text}, headers=headers).is_success
 
 
-def test_a_purge_leaves_no_answer_that_could_hold_what_it_erased(client, stored, key):
-    body = {"text": "A secret to be erased."}
+@pytest.mark.parametrize("purge", [False, True])
+@pytest.mark.parametrize("how", ["by id", "by ids", "by filter"])
+def test_an_answer_that_could_hold_what_was_forgotten_is_not_given_again(
+    how, purge, client, stored, key
+):
+    case = f"{how} {purge}".replace(" ", "-")
+    body = {"text": f"A secret to be erased {case}.", "key": case}
     posted = client.post("/v1/memories", json=body, headers=key)
-    assert client.delete(posted.headers["location"], params={"purge": True}).is_success
-    again = client.post("/v1/memories", json=body, headers=key)
-    assert "idempotent-replayed" not in again.headers
-    assert again.json()["id"] != posted.json()["id"]
+    id_ = posted.json()["id"]
+    dry = {"ids": [id_], "dry_run": True}
+    assert client.post("/v1/forget", json=dry).is_success
+    assert "idempotent-replayed" in client.post("/v1/memories", json=body, headers=key).headers
+    path, params, sent = {
+        "by id": (f"/v1/memories/{id_}", {"purge": purge}, None),
+        "by ids": ("/v1/forget", {}, {"ids": [id_], "purge": purge}),
+        "by filter": (
+            *("/v1/forget", {}),
+            {"where": {"key": case}, "namespace": "default", "purge": purge},
+        ),
+    }[how]
+    own = {"Idempotency-Key": f"forget-{case}"}
+
+    def forget():
+        method = "POST" if sent else "DELETE"
+        return client.request(method, path, params=params, json=sent, headers=own)
+
+    done = forget()
+    assert done.json()["ids"] == [id_]
+    again = forget()  # this one says nothing of it, and is kept
+    assert (again.json(), again.headers["idempotent-replayed"]) == (done.json(), "true")
+    anew = client.post("/v1/memories", json=body, headers=key)
+    assert "idempotent-replayed" not in anew.headers
+    assert anew.json()["id"] != id_
+
+
+def test_an_answer_made_while_something_is_forgotten_is_not_kept():
+    answers = kept([0.0])
+    for name in ("slow", "forget"):
+        assert answers.begin(name, b"1") is None
+    answers.clear(but="forget")
+    for name in ("slow", "forget"):
+        answers.end(name, Response(b"done"))
+    assert answers.begin("slow", b"1") is None
+    assert answers.begin("forget", b"1").body == b"done"
 
 
 @pytest.mark.parametrize("written", ["", "a b", '"', '""', '"a', 'a"b', "é", "x" * 256])
@@ -205,25 +242,25 @@ def kept(clock, most=4, most_bytes=100):
 def test_an_answer_is_kept_until_it_is_old():
     clock = [0.0]
     answers = kept(clock)
-    assert answers.begin("a", "k", b"1") is None
-    answers.end("a", "k", Response(b"done"))
+    assert answers.begin("k", b"1") is None
+    answers.end("k", Response(b"done"))
     clock[0] = 9.9
-    assert answers.begin("a", "k", b"1").body == b"done"
+    assert answers.begin("k", b"1").body == b"done"
     clock[0] = 10.1
-    assert answers.begin("a", "k", b"2") is None
+    assert answers.begin("k", b"2") is None
 
 
 def test_what_is_in_work_is_never_dropped():
     answers = kept([0.0], most=1)
-    assert answers.begin("a", "slow", b"1") is None
+    assert answers.begin("slow", b"1") is None
     for number in range(5):
-        assert answers.begin("a", str(number), b"1") is None
-        answers.end("a", str(number), Response(b"x" * 60))
+        assert answers.begin(str(number), b"1") is None
+        answers.end(str(number), Response(b"x" * 60))
     with pytest.raises(Problem) as caught:
-        answers.begin("a", "slow", b"1")
+        answers.begin("slow", b"1")
     assert caught.value.status_code == 409
-    answers.end("a", "slow", Response(b"at last"))
-    assert answers.begin("a", "slow", b"1").body == b"at last"
+    answers.end("slow", Response(b"at last"))
+    assert answers.begin("slow", b"1").body == b"at last"
 
 
 steps = st.lists(
@@ -247,7 +284,7 @@ def test_kept_answers_stay_within_their_bounds_and_are_never_wrong(found):
         clock[0] += seconds
         known = truth.get((caller, name))
         try:
-            again = answers.begin(caller, name, asked)
+            again = answers.begin(f"{caller}:{name}", asked)
         except Problem as problem:
             reused = (problem.status_code, known is not None and known[0] != asked)
             if reused != (422, True):
@@ -260,7 +297,7 @@ def test_kept_answers_stay_within_their_bounds_and_are_never_wrong(found):
             assert clock[0] - known[2] <= 10
         else:
             body = f"{len(truth)}:".encode() + b"x" * size
-            answers.end(caller, name, Response(body, status))
+            answers.end(f"{caller}:{name}", Response(body, status))
             if status < 300:
                 truth[caller, name] = (asked, body, clock[0])
         assert len(answers) <= 4

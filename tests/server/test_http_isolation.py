@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from server.http_serving import VERBS, bearer, by_name, serving, token
 
 from memstore import BadInput, MemoryStore
-from memstore.server.http.callers import narrowed
 from memstore.server.scope import OutsideScope, Scope
 
 TORTURE = bool(os.environ.get("MEMSTORE_TORTURE"))
@@ -291,6 +290,29 @@ def test_a_request_that_names_no_namespace_means_the_first_of_the_caller(client,
     assert {hit["memory"]["namespace"] for hit in hits} == {"team/bob"}
 
 
+def test_who_forgets_by_filter_says_where_or_means_what_it_would_read(client, stored):
+    where = {"metadata.topic": "to be forgotten"}
+
+    def forget(name, **more):
+        body = {"where": where, "dry_run": True, **more}
+        return client.post("/v1/forget", json=body, headers=bearer(name))
+
+    made = {
+        path: stored.add(f"In {path}.", namespace=path, metadata={"topic": "to be forgotten"}).id
+        for path in ("default", "team/ana", "team/ana/deeper", "other")
+    }
+    unsaid = forget("root")
+    assert unsaid.status_code == 422
+    assert unsaid.json()["errors"][0]["pointer"] == "#/namespace"
+    assert set(forget("root", namespace="*").json()["ids"]) == set(made.values())
+    assert forget("root", namespace="default").json()["ids"] == [made["default"]]
+    assert set(forget("two").json()["ids"]) == {made["team/ana"], made["team/ana/deeper"]}
+    assert forget("two", namespace="other").json()["ids"] == [made["other"]]
+    assert forget("reader").status_code == 403
+    for id_ in made.values():
+        stored.forget(id_)
+
+
 def test_an_idempotency_key_is_its_callers_own(client):
     def post(name, text):
         headers = {**bearer(name), "Idempotency-Key": "one"}
@@ -342,7 +364,7 @@ paths = st.lists(st.sampled_from(["*", "a", "a/b", "a/b/c", "ab", "b", "b/c"]), 
 def test_a_narrowed_scope_covers_what_both_cover(own, within, namespace):
     both = [Scope(tuple(own)), Scope(tuple(within))]
     try:
-        scopes = [narrowed(*both)]
+        scopes = [both[0].narrowed(both[1])]
     except BadInput:
         scopes = []
 

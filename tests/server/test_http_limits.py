@@ -274,7 +274,7 @@ def test_bodies_that_are_on_their_way_keep_nobody_out(stored):
     limits = Limits(requests=2)
     with running(stored, limits=limits) as (url, server), contextlib.ExitStack() as held:
         lines = HEAD.replace(b"/query", b"/ingest").replace(b"/json", b"/x-ndjson")
-        for head in (HEAD, HEAD, HEAD, lines, lines):  # two ingests: as many as may write
+        for head in (lines, lines, HEAD, HEAD, HEAD):  # two ingests: as many as may write
             connection = held.enter_context(connect(url))
             connection.sendall(head + b"Content-Length: 100000\r\n\r\n" + b" " * 70_000)
         while server.service.sending_lines.taken < 2:

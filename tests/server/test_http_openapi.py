@@ -131,7 +131,7 @@ def test_the_limits_on_the_page_are_those_of_the_server():
         f"| {bodies.MOST_BATCH}, {bodies.MOST_QUERIES}, {bodies.MOST_IDS} |",
         f"| {bodies.MOST_HITS}; {bodies.MOST_BATCH_HITS}; {bodies.MOST_QUERY_CHARACTERS:,} |",
         f"| {limits.answer_characters // MIB} Mi characters |",
-        f"| {limits.requests // 4} (a quarter of them) |",
+        f"| {limits.requests // 4} (a quarter of them); {limits.writers + limits.requests // 4} |",
         f"| {limits.requests} (`--max-requests`) |",
         f"| {limits.readers}; {limits.writers} (`--readers`, `--writers`) |",
         f"| {limits.connections} |",

@@ -206,7 +206,7 @@ def test_a_purged_memory_leaves_its_receipt(client, stored, ana):
 
 def test_memories_are_forgotten_by_filter_after_a_dry_run(client, stored, ana):
     kept = stored.add("Bob stays.")
-    where = {"where": {"source": "crm"}}
+    where = {"where": {"source": "crm"}, "namespace": "default"}
     dry = good(client.post("/v1/forget", json={**where, "dry_run": True}))
     assert (dry["ids"], dry["dry_run"]) == ([ana.id], True)
     assert stored.get(ana.id)
@@ -258,6 +258,9 @@ def test_sources_are_believed_as_far_as_was_said(client, stored, ana):
     said = good(client.put("/v1/sources/crm", json={"reliability": 0.9}))
     assert (said["name"], said["reliability"]) == ("crm", 0.9)
     assert said in good(client.get("/v1/sources"))["sources"]
+    stored.confirm(ana.id, source="https://a.example/b")
+    path = "/v1/sources/https%3A%2F%2Fa.example%2Fb"
+    assert good(client.put(path, json={"reliability": 0.2}))["name"] == "https://a.example/b"
 
 
 def test_namespaces_are_counted(client, stored, ana):
@@ -319,6 +322,15 @@ def test_an_export_can_be_imported(client, stored, ana, tmp_path):
     with MemoryStore.open(tmp_path / "other.mem", encoder="hashed") as other:
         assert other.import_(file).added == 1
         assert other.get(ana.id) == stored.get(ana.id)
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-1", "bytes=9999999-", "nonsense"])
+def test_an_export_is_whole_whatever_range_is_asked_for(asked, client, ana):
+    response = client.get("/v1/export", headers={"Range": asked})
+    assert response.status_code == 200
+    assert response.headers["accept-ranges"] == "none"
+    assert ana.id in response.text
+    assert int(response.headers["content-length"]) == len(response.content)
 
 
 def test_times_have_an_offset_and_large_numbers_come_back(client):

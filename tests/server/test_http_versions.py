@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 import pytest
-from server.http_serving import serving
+from server.http_serving import VERBS, by_name, serving
 
 from memstore import MemoryNotFound, MemoryStore
 
@@ -68,6 +68,21 @@ def test_a_change_of_what_changed_is_refused(method, client, stored, ana):
     tag = f'"{stored.get(ana.id).version}"'
     response = client.request(method, path, headers={"If-Match": f'"other" , {tag}'}, **body)
     assert response.status_code == 200
+
+
+CONDITIONAL = [("PATCH", "/v1/memories/{id}"), ("DELETE", "/v1/memories/{id}")]
+UNCONDITIONAL = [
+    verb for verb in VERBS if verb.writes and (verb.method, verb.path) not in CONDITIONAL
+]
+
+
+@pytest.mark.parametrize("verb", UNCONDITIONAL, ids=by_name)
+def test_a_verb_that_could_not_keep_a_condition_does_not_do_without(verb, client, stored, ana):
+    before = stored.list().memories
+    response = verb.send(client, ana.id, headers={"If-Match": f'"{ana.version}"'})
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["parameter"] == "If-Match"
+    assert stored.list().memories == before
 
 
 def test_a_change_gives_the_next_version(client, ana):

@@ -14,7 +14,7 @@ from starlette.routing import Match, Route
 
 from memstore import MemoryStore, __version__
 from memstore.errors import MemstoreError
-from memstore.server.http import callers, openapi, problems
+from memstore.server.http import openapi, problems
 from memstore.server.http.gate import Gate
 from memstore.server.http.guarding import ROUTE
 from memstore.server.http.lanes import Overloaded
@@ -46,10 +46,7 @@ def build_app(store: MemoryStore, options: Options) -> FastAPI:
     Raises:
         BadInput: a token's or the server's namespaces cannot be served.
     """
-    for scope in (
-        options.scope,
-        *(callers.narrowed(t.scope, options.scope) for t in options.tokens),
-    ):
+    for scope in (options.scope, *(t.scope.narrowed(options.scope) for t in options.tokens)):
         for namespace in scope.namespaces:
             store.namespaces(under=namespace)  # refuses what is no path
     app = FastAPI(

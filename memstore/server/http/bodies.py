@@ -17,7 +17,9 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from memstore.settings import DEFAULT_LIMIT
 
@@ -25,8 +27,10 @@ MOST_HITS = 1000
 MOST_LISTED = 1000
 MOST_BATCH = 256
 MOST_QUERIES = 64
+MOST_BATCH_HITS = 2000
 MOST_QUERY_CHARACTERS = 16_384
 MOST_IDS = 1000
+MOST_NAMES = 100  # of an object whose names are known: three times as many as the largest has
 FILTER = "memstore-filter"  # where `openapi` puts the schema of filters
 RERANKER = "memstore-reranker"  # where it puts the names that this server knows
 _MOST_SECONDS = 3_650_000 * 86_400.0  # the store's longest half-life
@@ -126,6 +130,15 @@ class _Body(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _bound(cls, value: Any) -> Any:
+        """Refuse as one what would be an error for each of its names."""
+        if isinstance(value, dict) and len(value) > MOST_NAMES:
+            said = "has {names} names, more than any object of this request"
+            raise PydanticCustomError("too_many_names", said, {"names": len(value)})
+        return value
+
     def fields(self) -> dict[str, Any]:
         """Return all fields, those left out with their defaults."""
         return {name: getattr(self, name) for name in type(self).model_fields}
@@ -152,7 +165,7 @@ class NewMemoryBody(_Body):
     importance: Importance = 0.0
     source: Name | None = None
     metadata: Metadata | None = None
-    entities: Annotated[list[Name], Field(max_length=1000)] | None = None
+    entities: Annotated[list[Name], Field(max_length=1000, fail_fast=True)] | None = None
 
 
 class BatchMemoryBody(NewMemoryBody):
@@ -164,7 +177,9 @@ class BatchMemoryBody(NewMemoryBody):
 class BatchBody(_Body):
     """Memories to be stored in one transaction, all or none."""
 
-    memories: Annotated[list[BatchMemoryBody], Field(min_length=1, max_length=MOST_BATCH)]
+    memories: Annotated[
+        list[BatchMemoryBody], Field(min_length=1, max_length=MOST_BATCH, fail_fast=True)
+    ]
 
 
 class UpdateBody(_Body):
@@ -183,7 +198,7 @@ class UpdateBody(_Body):
     confidence: Confidence | None = None
     importance: Importance = 0.0
     source: Name | None = None
-    entities: Annotated[list[Name], Field(max_length=1000)] | None = None
+    entities: Annotated[list[Name], Field(max_length=1000, fail_fast=True)] | None = None
 
 
 class Weights(_Body):
@@ -242,14 +257,14 @@ class QueryBody(_Asked):
 class QueriesBody(_Asked):
     """Several questions, answered from one state of the store."""
 
-    texts: Annotated[list[QueryText], Field(min_length=1, max_length=MOST_QUERIES)]
+    texts: Annotated[list[QueryText], Field(min_length=1, max_length=MOST_QUERIES, fail_fast=True)]
 
 
 class RankBody(_Body):
     """Texts that are stored nowhere, to be put in the order of their relevance."""
 
     text: QueryText
-    documents: Annotated[list[Text], Field(min_length=1, max_length=MOST_BATCH)]
+    documents: Annotated[list[Text], Field(min_length=1, max_length=MOST_BATCH, fail_fast=True)]
     rerank: Reranker | None = None
     on_rerank_error: Literal["raise", "skip"] = "raise"
     limit: Annotated[int, Field(ge=1, le=MOST_BATCH), WHOLE] | None = None
@@ -317,7 +332,7 @@ class ImportanceBody(_Body):
 class ForgetByIds(_Body):
     """Memories to forget, each named."""
 
-    ids: Annotated[list[Name], Field(min_length=1, max_length=MOST_IDS)]
+    ids: Annotated[list[Name], Field(min_length=1, max_length=MOST_IDS, fail_fast=True)]
     purge: bool = False
     dry_run: bool = False
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from memstore.errors import BadInput
 from memstore.server.http.options import Options
 from memstore.server.http.problems import Problem
 from memstore.server.http.tokens import find_token
@@ -28,7 +27,7 @@ def caller_of(request: Request, options: Options) -> tuple[str, Scope]:
     token = find_token(options.tokens, secret.strip()) if kind.lower() == "bearer" else None
     if token is None or len(given) > 1:
         raise _refused("This is no token of this server.", ', error="invalid_token"')
-    return token.name, narrowed(token.scope, options.scope)
+    return token.name, token.scope.narrowed(options.scope)
 
 
 def _refused(detail: str, error: str) -> Problem:
@@ -57,31 +56,3 @@ def check_whole(scope: Scope) -> None:
     if not scope.whole:
         detail = "This speaks of the whole store, and this caller may see some namespaces of it."
         raise Problem(403, "outside-scope", detail)
-
-
-def narrowed(scope: Scope, within: Scope) -> Scope:
-    """Return what of a scope lies within another one.
-
-    >>> narrowed(Scope(("team", "x")), Scope(("team/ana", "y"), read_only=True))
-    Scope(namespaces=('team/ana',), read_only=True)
-
-    Raises:
-        BadInput: nothing does.
-    """
-    read_only = scope.read_only or within.read_only
-    if within.whole:
-        return Scope(scope.namespaces, read_only)
-    if scope.whole:
-        return Scope(within.namespaces, read_only)
-    inner = [own for own in scope.namespaces if _covers(within, own)]
-    inner += [own for own in within.namespaces if _covers(scope, own) and own not in inner]
-    if not inner:
-        raise BadInput(
-            f"The namespaces {', '.join(scope.namespaces)} of a token are outside of those that "
-            f"are served: {', '.join(within.namespaces)}. Serve more, or take the token out."
-        )
-    return Scope(tuple(inner), read_only)
-
-
-def _covers(scope: Scope, namespace: str) -> bool:
-    return any(namespace == own or namespace.startswith(f"{own}/") for own in scope.namespaces)

@@ -61,6 +61,12 @@ def protocol(limits: Limits) -> type[H11Protocol]:
             hint = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
             names = {431: "head-too-large", 501: "not-implemented"}
             detail = "This is no HTTP/1.1 request." if hint == 400 else f"{error}."
+            if self.conn.our_state is h11.SEND_RESPONSE:  # in the middle of a body
+                self.cycle.disconnected = True  # the application has nothing more to say
+                self.cycle.message_event.set()
+            elif self.conn.our_state is not h11.IDLE:  # it was answered, or is being
+                self.transport.close()
+                return
             self._refuse(Problem(hint, names.get(hint, "malformed"), detail))
 
         def _refuse(self, problem: Problem) -> None:

@@ -13,14 +13,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from memstore.server.http import problems
 from memstore.server.http.guarding import ROUTE
-from memstore.server.http.options import Options
+from memstore.server.http.options import Options, is_loopback
 from memstore.server.http.problems import Problem
 from memstore.server.http.service import Service
 
 logger = logging.getLogger("memstore.http")
 
-LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
-UNLIMITED = frozenset(("/healthz", "/readyz", "/metrics"))
+_PROBES = frozenset(("/healthz", "/readyz"))  # asked by address, and hold no data
 _SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 _HEADERS = {
     "cache-control": "no-store",
@@ -58,7 +57,6 @@ class Gate:
             await problem.response(scope["path"])(scope, receive, answer)
 
         service = self._service
-        service.inside += 1
         service.metrics.in_flight.inc()
         try:
             problem = self._problem(scope)
@@ -69,9 +67,9 @@ class Gate:
         except ClientDisconnect:
             status = None
         except asyncio.CancelledError:
+            # at the end of the server alone; uvicorn would log it as a failure of the application
             if status is None:
                 await refuse(_CUT_OFF)
-            raise
         except Exception:
             logger.exception("%s %s failed", scope["method"], scope.get(ROUTE, "?"))
             if status is None:
@@ -79,23 +77,19 @@ class Gate:
             else:
                 raise
         finally:
-            service.inside -= 1
             service.metrics.in_flight.dec()
             seconds = time.perf_counter() - began
             route = scope.get(ROUTE, "other")
             service.metrics.answered(route, scope["method"], status or _GONE, seconds)
-            logger.info("%s %s %s %.1f ms", scope["method"], route, status, seconds * 1000)
+            said = (scope["method"], route, status or _GONE, seconds * 1000)
+            logger.info("%s %s %s %.1f ms", *said)
 
     def _problem(self, scope: Scope) -> Problem | None:
         """Return why a request is refused at the door; None if it is not."""
-        service = self._service
         headers = Headers(scope=scope)
-        found = wrong_host(headers, service.options) or _from_elsewhere(scope, headers)
-        if found is not None or scope["path"] in UNLIMITED:
-            return found
-        if service.inside > service.options.limits.requests:
-            return problems.overloaded()
-        return None
+        if scope["path"] in _PROBES:
+            return None
+        return wrong_host(headers, self._service.options) or _from_elsewhere(scope, headers)
 
 
 _GONE = 499  # what is counted where the client left before it had an answer
@@ -113,10 +107,11 @@ def wrong_host(headers: Headers, options: Options) -> Problem | None:
     Where there are no tokens, a page from anywhere could else let its own name point to this
     machine, and read all of it in the browser of who visits it (DNS rebinding).
     """
-    if options.tokens and not options.hosts:
-        return None
-    host = _name(headers.get("host", ""))
-    if host in LOOPBACK_NAMES or host in options.hosts:
+    said = headers.get("host")
+    if said is None or (options.tokens and not options.hosts):
+        return None  # HTTP/1.0 may leave it out, which no browser does
+    host = _name(said)
+    if is_loopback(host) or host in options.hosts:
         return None
     return Problem(
         HTTPStatus.MISDIRECTED_REQUEST,

@@ -28,6 +28,7 @@ class _Kept:
 
     asked: bytes
     expires: float = math.inf
+    keep: bool = True
     answer: tuple[int, Mapping[str, str], bytes] | None = None
 
     @property
@@ -36,20 +37,22 @@ class _Kept:
 
 
 class KeptAnswers:
-    """Answers by caller and key: so many, so large and so old at most, the oldest leave first."""
+    """Answers by key, of which each caller has its own: so many, so large and so old at most, the
+    oldest leave first.
+    """
 
     def __init__(
         self, *, most: int, most_bytes: int, seconds: float, clock: Callable[[], float]
     ) -> None:
         self._most, self._most_bytes, self._seconds = most, most_bytes, seconds
         self._clock = clock
-        self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def begin(self, caller: str, key: str, asked: bytes) -> Response | None:
+    def begin(self, key: str, asked: bytes) -> Response | None:
         """Return the answer to a request that was answered before; None for a new one, of which
         `end` must say how it went.
 
@@ -60,9 +63,9 @@ class KeptAnswers:
             Problem: the same request is in work, or another one had the same key.
         """
         self._drop_old()
-        known = self._kept.get((caller, key))
+        known = self._kept.get(key)
         if known is None:
-            self._kept[caller, key] = _Kept(asked)
+            self._kept[key] = _Kept(asked)
             return None
         if known.asked != asked:
             raise Problem(
@@ -81,19 +84,29 @@ class KeptAnswers:
         status, headers, body = known.answer
         return Response(body, status, headers={**headers, REPLAYED: "true"})
 
-    def end(self, caller: str, key: str, answer: Response | None) -> None:
+    def end(self, key: str, answer: Response | None) -> None:
         """Keep an answer that says what was done. One that says nothing was done is not kept: who
         asks again may have better luck.
         """
-        kept = self._kept.pop((caller, key))
-        if answer is None or not 200 <= answer.status_code < 300:
+        kept = self._kept.pop(key)
+        if not kept.keep or answer is None or not 200 <= answer.status_code < 300:
             return
         headers = {name: answer.headers[name] for name in _REPEATED if name in answer.headers}
         kept.answer = (answer.status_code, headers, bytes(answer.body))
         kept.expires = self._clock() + self._seconds
-        self._kept[caller, key] = kept
+        self._kept[key] = kept
         self._bytes += kept.size
         self._drop_old()
+
+    def clear(self, but: str | None = None) -> None:
+        """Remove all answers, since what was forgotten may be in one of them, and keep none of the
+        requests in work but that of the key `but`.
+        """
+        for key, kept in list(self._kept.items()):
+            kept.keep = key == but
+            if kept.answer is not None:
+                del self._kept[key]
+        self._bytes = 0
 
     def _drop_old(self) -> None:
         """Remove answers that are old, and the oldest ones while there are too many."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import anyio
@@ -14,6 +15,29 @@ T = TypeVar("T")
 
 class Overloaded(Exception):
     """More requests are in work than the server takes; nothing was done."""
+
+
+class Room:
+    """Places for so many at once. Who finds none is told so, and does not wait for one."""
+
+    def __init__(self, places: int) -> None:
+        self._places = places
+        self.taken = 0
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold a place for as long as the block lasts.
+
+        Raises:
+            Overloaded: all are taken.
+        """
+        if self.taken >= self._places:
+            raise Overloaded
+        self.taken += 1
+        try:
+            yield
+        finally:
+            self.taken -= 1
 
 
 class Lane:

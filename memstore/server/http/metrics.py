@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -68,6 +69,21 @@ class Metrics:
     def written(self) -> bytes:
         """Return all of it in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+def at_most_every(
+    seconds: float, read: Callable[[], float], clock: Callable[[], float]
+) -> Callable[[], float]:
+    """Return a reader that gives the value of `read` again until it is so old."""
+    value, read_at = 0.0, -math.inf
+
+    def reread() -> float:
+        nonlocal value, read_at
+        if clock() - read_at >= seconds:
+            value, read_at = read(), clock()
+        return value
+
+    return reread
 
 
 class _Gauges(Collector):

@@ -169,10 +169,10 @@ def _add_responses(
 def _statuses(route: APIRoute, method: str, *, tokens: bool) -> set[int]:
     """Return the errors a verb may be answered with."""
     path = route.path_format
-    found = {421, 500, 503}
+    found = {500, 503}
     if not isinstance(route, ReadRoute):
         return found | {507} if path == "/readyz" else found
-    found |= {403, 422, 507}
+    found |= {403, 421, 422, 507}
     if tokens:
         found.add(401)
     if method != "GET":

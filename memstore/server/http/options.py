@@ -22,6 +22,9 @@ class Limits:
     ingest_bytes: int = 256 * MIB
     """Of the lines of one ingest; they are kept on disk, not in memory."""
 
+    answer_characters: int = 16 * MIB
+    """Of the memories in one answer: a list has fewer then, a query is refused."""
+
     requests: int = 64
     """Requests in work at once; beyond it they are told to come back (503)."""
 

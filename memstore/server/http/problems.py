@@ -29,6 +29,8 @@ from memstore.server.http.lanes import Overloaded
 from memstore.server.scope import OutsideScope
 
 MEDIA_TYPE: Final = "application/problem+json"
+_MOST_ERRORS: Final = 20
+_MOST_CHARACTERS: Final = 2000  # of what repeats a request: it may be long
 _SOON: Final = 1  # seconds after which it is worth while to ask again
 _LATER: Final = 5
 
@@ -75,12 +77,18 @@ def document(
         "type": f"urn:memstore:problem:{name}",
         "title": title(status),
         "status": status,
-        "detail": detail,
-        "instance": instance,
+        "detail": _clipped(detail),
+        "instance": _clipped(instance),
     }
     if errors:
-        held["errors"] = list(errors)
+        held["errors"] = [
+            {name: _clipped(said) for name, said in error.items()} for error in errors
+        ]
     return json.dumps(held, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _clipped(said: str) -> str:
+    return said if len(said) <= _MOST_CHARACTERS else f"{said[:_MOST_CHARACTERS]}…"
 
 
 def title(status: int) -> str:
@@ -104,7 +112,7 @@ class ProblemDocument(BaseModel):
     status: int
     detail: str = Field(description="What happened, and what to do, for people.")
     instance: str = Field(description="The path that was asked for.")
-    errors: list[FieldError] | None = Field(None, description="The parts that are wrong.")
+    errors: list[FieldError] | None = Field(None, description="The first parts that are wrong.")
 
 
 def of_http(error: HTTPException, allowed: str | None) -> Problem:
@@ -122,9 +130,10 @@ def of_http(error: HTTPException, allowed: str | None) -> Problem:
 
 def of_validation(error: RequestValidationError) -> Problem:
     """Return the problem of a request that is not as its description says, part by part."""
-    found = [_field_error(item) for item in error.errors()]
+    wrong = error.errors()
+    found = [_field_error(item) for item in wrong[:_MOST_ERRORS]]
     first = found[0].get("pointer") or found[0].get("parameter")
-    more = f" (and {len(found) - 1} more)" if found[1:] else ""
+    more = f" (and {len(wrong) - 1} more)" if wrong[1:] else ""
     return Problem(422, "invalid", f"{first}: {found[0]['detail']}{more}", errors=found)
 
 

@@ -12,6 +12,7 @@ import uvicorn
 
 from memstore import MemoryStore
 from memstore.errors import BadInput
+from memstore.server import listening
 from memstore.server.http.app import build_app
 from memstore.server.http.connections import protocol
 from memstore.server.http.options import Options, is_loopback
@@ -58,7 +59,7 @@ def build_server(store: MemoryStore, options: Options, *, announce: Callable[[],
 
 
 def listen(host: str, port: int, options: Options) -> socket.socket:
-    """Return a socket that listens; port 0 takes any free one.
+    """Return a socket that listens, if that is safe; port 0 takes any free one.
 
     Raises:
         BadInput: the address cannot be used, or is open to other machines without tokens.
@@ -68,26 +69,7 @@ def listen(host: str, port: int, options: Options) -> socket.socket:
             f"Without tokens anyone who reaches {host} could read and change the store. Serve "
             "127.0.0.1 only, or say who may: --tokens FILE"
         )
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-        family, kind, protocol_number, _, address = found[0]
-        # asyncio turns Nagle's algorithm off, which costs 40 ms an answer, only where the protocol
-        # is named: `socket.create_server` names none
-        listener = socket.socket(family, kind, protocol_number)
-    except OSError as error:
-        raise _cannot_listen(host, port, error) from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(1024)
-    except OSError as error:
-        listener.close()
-        raise _cannot_listen(host, port, error) from error
-    return listener
-
-
-def _cannot_listen(host: str, port: int, error: OSError) -> BadInput:
-    return BadInput(f"{host}:{port} cannot be listened to: {error.strerror}. Give another one.")
+    return listening.listen(host, port)
 
 
 def url_of(listener: socket.socket) -> str:

@@ -12,11 +12,13 @@ from starlette.responses import Response
 
 from memstore import MemoryStore
 from memstore.server.http.idempotency import KeptAnswers
-from memstore.server.http.lanes import Lane
-from memstore.server.http.metrics import Metrics
+from memstore.server.http.lanes import Lane, Room
+from memstore.server.http.metrics import Metrics, at_most_every
 from memstore.server.http.options import Options
 from memstore.server.http.wire import to_json
 from memstore.server.scope import Scope
+
+_COUNT_SECONDS = 15.0  # counting takes longer the more there is to count
 
 
 class Service:
@@ -27,10 +29,12 @@ class Service:
         self.store = store
         self.options = options
         self.stopping = False
-        self.inside = 0
-        # whoever waits for a thread is one of the requests in work: those are bounded already
+        self.in_work = Room(limits.requests)
+        # writes that wait for another process must leave room for those that read
+        waiting = limits.requests // 4
+        self.sending_lines = Room(limits.writers + waiting)
+        self.writing = Lane(limits.writers, waiting)
         self.reading = Lane(limits.readers, limits.requests)
-        self.writing = Lane(limits.writers, limits.requests)
         self.watching = Lane(1, limits.requests)  # health and metrics, however busy the others are
         self.kept = KeptAnswers(
             most=limits.kept_answers,
@@ -42,7 +46,7 @@ class Service:
             {
                 "memstore_memories": (
                     "Memories in the store that are not forgotten.",
-                    lambda: float(sum(found.memories for found in store.namespaces())),
+                    at_most_every(_COUNT_SECONDS, lambda: _count(store), time.monotonic),
                 ),
                 "memstore_http_kept_answers": (
                     "Answers kept for Idempotency-Key.",
@@ -58,6 +62,10 @@ class Service:
                 ),
             }
         )
+
+
+def _count(store: MemoryStore) -> float:
+    return float(sum(found.memories for found in store.namespaces()))
 
 
 @dataclass(frozen=True, slots=True)

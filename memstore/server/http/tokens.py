@@ -16,6 +16,7 @@ from typing import Any
 
 from memstore.errors import BadInput, StoreUnwritable
 from memstore.json_input import parse_json
+from memstore.server.http.bodies import READ_PATH_PATTERN
 from memstore.server.scope import EVERYTHING, Scope
 
 PREFIX = "mst_"  # tells a secret scanner, and a reader, what this is
@@ -151,4 +152,9 @@ def _token(entry: Any, place: str) -> Token:
         raise BadInput(f"{place}: read_only is {read_only!r}; give true or false.")
     if not isinstance(namespaces, list) or not all(isinstance(path, str) for path in namespaces):
         raise BadInput(f"{place}: namespaces is {namespaces!r}; give a list such as ['team/ana'].")
+    for path in namespaces:
+        if not re.fullmatch(READ_PATH_PATTERN, path):
+            raise BadInput(
+                f"{place}: {path!r} is no namespace. Give a path such as team/ana, or *."
+            )
     return Token(name, digest, Scope(tuple(namespaces), read_only))

@@ -11,6 +11,7 @@ from memstore import Memory, VersionConflict
 from memstore.server.http.problems import Problem
 from memstore.server.http.service import answer
 
+CHANGED = "/v1/memories/{id}"  # the path of what can be changed on a condition
 _TAG = r'(?:W/)?"[!#-~]*"'
 PATTERN = rf"^(?:\*|{_TAG}(?:\s*,\s*{_TAG})*)$"
 

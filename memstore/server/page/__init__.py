@@ -59,6 +59,7 @@ def page_routes() -> list[Route]:
         MissingExtra: starlette is not installed.
     """
     try:
+        from starlette.exceptions import HTTPException
         from starlette.routing import Route
     except ImportError as error:
         raise MissingExtra(
@@ -79,6 +80,8 @@ def page_routes() -> list[Route]:
         name = request.path_params["name"]
         asked = request.path_params["version"]
         content = files.get(name) if asked == version else None
+        if content is None:
+            raise HTTPException(404)
         return _answer(request, Path(name).suffix, content, _KEEP)
 
     return [
@@ -87,15 +90,9 @@ def page_routes() -> list[Route]:
     ]
 
 
-def _answer(request: Request, suffix: str, content: bytes | None, caching: str) -> Response:
-    from starlette.responses import PlainTextResponse, Response
+def _answer(request: Request, suffix: str, content: bytes, caching: str) -> Response:
+    from starlette.responses import Response
 
-    if content is None:
-        return PlainTextResponse(
-            "The page has no such file now. It begins at /.",
-            status_code=404,
-            headers={**_HEADERS, "cache-control": "no-store"},
-        )
     tag = f'"{_digest(content)}"'
     headers = {**_HEADERS, "cache-control": caching, "etag": tag}
     known = [item.strip() for item in request.headers.get("if-none-match", "").split(",")]

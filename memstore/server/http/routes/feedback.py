@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from memstore.errors import BadInput, MemoryNotFound
+from memstore.errors import BadInput
 from memstore.server.http import bodies
 from memstore.server.http.callers import check_whole
 from memstore.server.http.guarding import ReadRoute, WriteRoute
@@ -90,13 +90,11 @@ async def supersede(id: str, body: bodies.SupersedeBody, call: Called) -> Respon
 
     def work() -> Response:
         call.scope.memory(call.store, id)
-        if by_id:
-            call.scope.memory(call.store, new)
         try:
+            if by_id:
+                call.scope.memory(call.store, new)
             memory = call.store.supersede(id, new, at=body.at, idempotency_key=call.key)
-        except MemoryNotFound:
-            raise
-        except BadInput as error:
+        except BadInput as error:  # an unknown `new_id` too: 404 would speak of the path's
             raise Problem(409, "supersede-refused", str(error)) from error
         return _answer(memory)
 
@@ -110,7 +108,7 @@ async def sources(call: Called) -> Response:
     return await call.read(lambda: answer(Sources(call.store.sources())))
 
 
-@router.put("/v1/sources/{name}", response_model=Source)
+@router.put("/v1/sources/{name:path}", response_model=Source)
 async def set_source(name: str, body: bodies.SourceBody, call: Called) -> Response:
     """Say how far a source is believed: for all it has written and voted, past too."""
     check_whole(call.scope)

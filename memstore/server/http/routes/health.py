@@ -9,12 +9,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from memstore.server.http import callers, metrics, problems
-from memstore.server.http.guarding import ROUTE, ReadRoute
+from memstore.server.http.guarding import ROUTE, WatchingRoute
 from memstore.server.http.routes.reading import Called
 from memstore.server.http.service import Service, answer
+from memstore.server.scope import EVERYTHING
 
 router = APIRouter(tags=["health"])
-metrics_router = APIRouter(route_class=ReadRoute, tags=["health"])
+metrics_router = APIRouter(route_class=WatchingRoute, tags=["health"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ async def readyz(request: Request) -> Response:
         raise problems.stopping()
 
     def work() -> Response:
-        service.store.namespaces()
+        service.store.list(namespace=EVERYTHING, limit=1)  # as fast however many there are
         return answer(Health("ready"))
 
     return await service.watching.run(work)

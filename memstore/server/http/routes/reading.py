@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -20,6 +21,17 @@ router = APIRouter(route_class=ReadRoute, tags=["reading"])
 Called = Annotated[Call, Depends(call_of)]
 _QUESTIONS = ("text", "texts")
 Shown = Annotated[int, Query(ge=1, le=bodies.MOST_LISTED)]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What a caller may do: its namespaces, each with all below it (`*` is the whole store),
+    whether it may only read, and the rerankers its queries may name.
+    """
+
+    namespaces: tuple[str, ...]
+    read_only: bool
+    rerankers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +62,13 @@ class History:
     events: tuple[Event, ...]
 
 
+@router.get("/v1/caller", response_model=Caller)
+async def caller(call: Called) -> Response:
+    """Say what this caller may do."""
+    scope = call.scope
+    return answer(Caller(scope.namespaces, scope.read_only, call.service.options.rerankers))
+
+
 @router.get("/v1/namespaces", response_model=Namespaces)
 async def namespaces(call: Called) -> Response:
     """List the namespaces that hold memories, with how many each holds."""
@@ -73,6 +92,7 @@ async def query(body: bodies.QueryBody, call: Called) -> Response:
     def work() -> Response:
         result = call.store.query(body.text, **options)
         call.service.metrics.searched(result.took)
+        _check_size([result], call)
         return answer(result)
 
     return await call.read(work)
@@ -82,11 +102,17 @@ async def query(body: bodies.QueryBody, call: Called) -> Response:
 async def query_batch(body: bodies.QueriesBody, call: Called) -> Response:
     """Answer several queries from one state of the store."""
     options = _options(body, call)
+    if len(body.texts) * body.limit > bodies.MOST_BATCH_HITS:
+        raise _too_many(
+            f"{len(body.texts)} texts with {body.limit} hits each are more than "
+            f"{bodies.MOST_BATCH_HITS:,} hits. Ask for fewer hits, or fewer texts at once."
+        )
 
     def work() -> Response:
         results = call.store.query_many(body.texts, **options)
         for result in results:
             call.service.metrics.searched(result.took)
+        _check_size(results, call)
         return answer(Answers(tuple(results)))
 
     return await call.read(work)
@@ -98,6 +124,35 @@ def _options(body: bodies.QueryBody | bodies.QueriesBody, call: Call) -> dict[st
     if body.weights is not None:
         options["weights"] = body.weights.given()
     return {**options, "namespace": call.scope.to_read(body.namespace)}
+
+
+def _check_size(results: Sequence[QueryResult], call: Call) -> None:
+    """Refuse an answer whose memories are too large together; a single one never is.
+
+    Raises:
+        Problem: they are.
+    """
+    found = [hit.memory for result in results for hit in result.hits]
+    found += [item.memory for result in results for item in result.suppressed]
+    most = call.service.options.limits.answer_characters
+    if _fitting(found, most) < len(found):
+        raise _too_many(
+            f"The {len(found)} memories found have more than {most:,} characters together. Ask for "
+            "fewer hits: with a lower limit, or with max_tokens."
+        )
+
+
+def _fitting(memories: Sequence[Memory], most: int) -> int:
+    """Return how many memories have so many characters at most: one at least."""
+    for number, memory in enumerate(memories):
+        most -= len(memory.text) + len(f"{memory.metadata}{memory.entities}")
+        if most < 0 and number:
+            return number
+    return len(memories)
+
+
+def _too_many(said: str) -> Problem:
+    return Problem(422, "invalid", said, errors=[{"pointer": "#/limit", "detail": said}])
 
 
 def check_reranker(name: str | None, call: Call) -> None:
@@ -145,19 +200,26 @@ async def list_memories(
     ] = None,
     newest_first: bool = False,
 ) -> Response:
-    """List memories in the order they were stored, those that hold no more too."""
+    """List memories in the order they were stored, those that hold no more too.
+
+    Where they are large, a page has fewer than `limit`.
+    """
     path = call.scope.to_read(namespace)
     condition = _filter(where)
 
-    def work() -> Response:
-        page = call.store.list(
+    def read(limit: int) -> Page:
+        return call.store.list(
             namespace=path,
             where=condition,
             limit=limit,
             cursor=cursor,
             newest_first=newest_first if cursor is None else cursor.startswith("-"),
         )
-        return answer(page)
+
+    def work() -> Response:
+        page = read(limit)
+        fitting = _fitting(page.memories, call.service.options.limits.answer_characters)
+        return answer(page if fitting == len(page.memories) else read(fitting))
 
     return await call.read(work)
 

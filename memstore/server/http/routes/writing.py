@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from starlette.responses import Response
 
 from memstore.server.http import bodies
 from memstore.server.http.guarding import WriteRoute
+from memstore.server.http.problems import Problem
 from memstore.server.http.routes.reading import Called
 from memstore.server.http.service import Call, answer
 from memstore.server.http.versions import Expected, expected_of, tag_of
@@ -83,7 +85,7 @@ async def forget_one(
         version = expected.version(call.scope.memory(call.store, id))
         return answer(call.store.forget(id, purge=purge, if_version=version))
 
-    return await call.write(work)
+    return await _forget(call, work)
 
 
 @router.post("/v1/forget", response_model=ForgetReport)
@@ -91,19 +93,33 @@ async def forget(body: bodies.ForgetBody, call: Called) -> Response:
     """Remove memories from every result: those of `ids`, or all that a filter finds."""
     purge, dry_run = body.purge, body.dry_run
     if isinstance(body, bodies.ForgetByFilter):
+        if call.scope.whole and body.namespace is None:
+            said = "A filter alone would forget in all namespaces. Name one, or * for all."
+            raise Problem(422, "invalid", said, errors=[{"pointer": "#/namespace", "detail": said}])
         namespace, where = call.scope.to_write(body.namespace), body.where
-        return await call.write(
-            lambda: answer(
+
+        def work() -> Response:
+            return answer(
                 call.store.forget(where=where, namespace=namespace, purge=purge, dry_run=dry_run)
             )
-        )
+
+        return await _forget(call, work, dry_run=dry_run)
     ids = body.ids
 
-    def work() -> Response:
+    def work_by_ids() -> Response:
         # of what was forgotten before, only its id is known: whoever may see all may purge it
         if not (call.scope.whole and purge):
             for memory_id in ids:
                 call.scope.memory(call.store, memory_id)
         return answer(call.store.forget(ids, purge=purge, dry_run=dry_run))
 
-    return await call.write(work)
+    return await _forget(call, work_by_ids, dry_run=dry_run)
+
+
+async def _forget(call: Call, work: Callable[[], Response], *, dry_run: bool = False) -> Response:
+    """Forget in the store, and the answers that may still say what was forgotten."""
+    try:
+        return await call.write(work)
+    finally:
+        if not dry_run:
+            call.service.kept.clear(but=call.key)
