@@ -10,6 +10,9 @@ from collections.abc import Callable
 
 import pytest
 
+# a plugin of the pytest that runs LangGraph's tests: it puts stand-ins among this process's modules
+collect_ignore = ["langgraph_substitution.py"]
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
