@@ -45,6 +45,7 @@ def test_the_python_example_runs_as_it_stands(tmp_path):
         ("langgraph.md", 14),
         ("openai-agents.md", 8),
         ("http.md", 14),
+        ("page.md", 3),
     ],
 )
 def test_a_page_with_examples_runs_from_top_to_bottom(page, asserts, tmp_path):
