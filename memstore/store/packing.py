@@ -40,9 +40,10 @@ class Packing:
         statement = _statement(memory) if request.drop_near_duplicates else None
         like = self._said.get(statement)
         if like is not None:
-            self.dropped.append(
-                Dropped(memory=memory, score=score, reason="near_duplicate", like=like)
-            )
+            if len(self.dropped) < request.limit:  # there may be any number of them
+                self.dropped.append(
+                    Dropped(memory=memory, score=score, reason="near_duplicate", like=like)
+                )
             return False, None
         self._looked_at += 1
         tokens = None

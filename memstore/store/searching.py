@@ -266,6 +266,7 @@ class _Search:
             request.drop_near_duplicates
             and not maker.packing.full
             and pool < self._allowed_memories
+            and self._choice.reranker is None  # it would read, and be paid for, anew
         ):
             # the candidates were repetitions of each other: others lie behind them
             deeper = self._retrieve(query, _DEEPER * pool)

@@ -165,23 +165,24 @@ class Suppressed:
 class QueryResult:
     """The answer to one query.
 
-    `known_at` is None when everything recorded so far counts. `profile` is the one whose
-    weights counted (`semantic` where nothing but relevance could), `profile_version` names
-    these with their version, such as `balanced@v1`. `took` is seconds per stage. `temporal` is
-    what the query said of time, None if nothing. `exact_topk` says that scoring every memory
-    would certainly have given the same hits; False says that nobody can tell. `suppressed` is
-    filled when the query asked to explain. `dropped` are those that ranked among the hits and were
-    left out, as the query asked. `tokens` is how many the hits have together as `render` writes
-    them in the query's `style`; None unless it had a budget. `reranker` is the one that scored the
-    hits, None without one. `page` names what was logged of it, for `reinforce`, `confirm` and
-    `contradict`; None unless the setting `log_pages` is on. `flags` name what the caller should
-    know: `query_truncated`, `uncalibrated`, `semantic_degenerate` (all candidates are equally
-    relevant: only that counts), `clock_skew`, `invalid_included`, `near_duplicate_guard`
-    (near-duplicates changed places), `not_reranked` (some hits have no score of the reranker:
-    they follow those that have one, in the order of retrieval), `rerank_skipped` (the reranker
-    failed, as `rerank_error` says: this is the order of retrieval), `page_not_logged`, and
-    `token_matches_unavailable` (a hit's stored vectors are not those that the encoder makes of
-    its text now, so which tokens they stand for is unknown: such a hit has none).
+    `known_at` is None when everything recorded so far counts. `profile` is the one whose weights
+    counted (`semantic` where nothing but relevance could), `profile_version` names these with their
+    version, such as `balanced@v1`. `took` is seconds per stage. `temporal` is what the query said
+    of time, None if nothing. `exact_topk` says that scoring every memory would certainly have given
+    the same hits; False says that nobody can tell. `suppressed` is filled when the query asked to
+    explain. `dropped` are those that ranked among the hits and were left out, as the query asked,
+    the best of them and no more near-duplicates than its limit. `tokens` is how many the hits have
+    together as `render` writes them in the query's `style`; None unless it had a budget. `reranker`
+    is the one that scored the hits, None without one. `page` names what was logged of it, for
+    `reinforce`, `confirm` and `contradict`; None unless the setting `log_pages` is on. `flags` name
+    what the caller should know: `query_truncated`, `uncalibrated`, `semantic_degenerate` (all
+    candidates are equally relevant: only that counts), `clock_skew`, `invalid_included`,
+    `near_duplicate_guard` (near-duplicates changed places), `not_reranked` (some hits have no score
+    of the reranker: they follow those that have one, in the order of retrieval), `rerank_skipped`
+    (the reranker failed, as `rerank_error` says: this is the order of retrieval),
+    `page_not_logged`, and `token_matches_unavailable` (a hit's stored vectors are not those that
+    the encoder makes of its text now, so which tokens they stand for is unknown: such a hit has
+    none).
     """
 
     query: str

@@ -195,6 +195,50 @@ def test_two_that_put_a_new_key_at_once_leave_one_memory(store, monkeypatch):
     assert spaces == {"langgraph/users/ana": 1, "langgraph/users/ana/%parts": 2}
 
 
+def test_of_two_processes_that_put_new_keys_at_once_neither_leaves_a_version(tmp_path):
+    path = tmp_path / "agent.mem"
+    with MemoryStore.open(path, encoder="hashed") as one, MemoryStore.open(path) as two:
+        start = threading.Barrier(2)
+
+        def put(items, who):
+            start.wait()
+            for number in range(25):
+                items.put(("race",), f"k{number}", {"text": f"{who} {number}"})
+
+        threads = [
+            threading.Thread(target=put, args=(MemstoreStore(opened), who))
+            for opened, who in ((one, "one"), (two, "two"))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(MemstoreStore(one).search(("race",), limit=100)) == 25
+        assert len(one.list(namespace="*").memories) == 25
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"json": "[1]"},
+        {"json": "no JSON"},
+        {"json": 5},
+        {"json": "{}", "created_at": "x"},
+        {"json": "{}", "created_at": "2026-01-01"},
+        {"json": "{}", "ttl": "1"},
+        {"parts": [1]},
+        {"json": "{}", "field": 1},
+    ],
+)
+def test_metadata_that_another_door_has_made_up_break_no_search(items, store, own):
+    items.put(("q",), "k", {"text": "tea"})
+    sound = {"ttl": None, "created_at": "2026-01-01T00:00:00+00:00", "field": "f", "text": "t"}
+    store.add("forged tea", namespace="langgraph/q", metadata={"langgraph": {**sound, **own}})
+    assert {item.value.get("text") for item in items.search(())} == {"tea", "forged tea"}
+    assert len(items.search(("q",), query="tea")) == 2
+    assert len(items.search((), filter={"text": "tea"})) == 1
+
+
 def test_a_cancelled_batch_writes_nothing_later(items, store, monkeypatch):
     begun, go_on = threading.Event(), threading.Event()
     add_many = store.add_many

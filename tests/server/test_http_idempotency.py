@@ -206,6 +206,25 @@ def test_an_answer_that_could_hold_what_was_forgotten_is_not_given_again(
     assert anew.json()["id"] != id_
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("DELETE", "/v1/memories/01M8MNYPPQRADYGWF4K9KFCKNA", None),
+        ("POST", "/v1/forget", {"ids": ["01M8MNYPPQRADYGWF4K9KFCKNA"]}),
+        ("POST", "/v1/forget", {"where": {"unknown": 1}, "namespace": "default"}),
+    ],
+)
+def test_answers_stay_when_nothing_was_forgotten(method, path, body, client, ana, key):
+    def change(text, headers):
+        return client.patch(f"/v1/memories/{ana.id}", json={"title": text}, headers=headers)
+
+    assert change("one", key).is_success
+    assert change("two", {}).is_success
+    assert client.request(method, path, json=body).is_client_error
+    assert "idempotent-replayed" in change("one", key).headers
+    assert client.get(f"/v1/memories/{ana.id}").json()["title"] == "two"
+
+
 def test_an_answer_made_while_something_is_forgotten_is_not_kept():
     answers = kept([0.0])
     for name in ("slow", "forget"):

@@ -115,6 +115,14 @@ def test_earlier_versions_go_too(how, store):
     assert not any(b"555-0101" in content for content in files)
 
 
+def test_what_holds_until_a_plan_begins_stays_when_the_plan_is_forgotten(store):
+    now = store.add("The price is 10.", key="price")
+    plan = store.add("The price is 12.", key="price", valid_from="2999-01-01T00:00:00Z")
+    done = agent(store).call("memory_forget", ids=[plan.id])
+    assert done.data["forgotten"] == [plan.id]
+    assert [hit.memory.id for hit in store.query("price").hits] == [now.id]
+
+
 def test_an_earlier_version_goes_without_the_later_ones(store):
     first, second, third = (store.add(f"The limit is {n}.", key="limit") for n in (5, 6, 7))
     done = agent(store).call("memory_forget", ids=[second.id])

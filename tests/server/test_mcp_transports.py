@@ -321,6 +321,8 @@ STORE = '{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"memory_
         (r'{"jsonrpc":"2.0","id":"\ud83d","method":"ping"}', None, types.PARSE_ERROR),
         ('{"jsonrpc":"2.0","id":%s,"method":"ping"}' % ("9" * 5000), None, types.PARSE_ERROR),
         ('{"id":"' + r"\"" * 100_000, None, types.PARSE_ERROR),
+        ('{"jsonrpc":"2.0","id":' + "[" * 100_000, None, types.PARSE_ERROR),
+        (f'{{"id":{"[" * 5000}{"]" * 5000},"method":"x"}}', None, types.PARSE_ERROR),
         ('{"jsonrpc":"2.0","id":7,"method":"ping","params":[1]}', 7, types.INVALID_REQUEST),
         ('[{"jsonrpc":"2.0","id":7,"method":"ping"}]', None, types.INVALID_REQUEST),
         ('{"jsonrpc":"2.0"}', None, types.INVALID_REQUEST),

@@ -84,10 +84,13 @@ def content(memory: Memory, store: MemoryStore, labels: tuple[str, ...]) -> dict
         PartsGone: a part of its value is not there.
     """
     own = own_field(memory)
-    if own is None:  # of another door
-        value: Any = {**memory.metadata, "text": memory.text}
+    try:
+        value: Any = None if own is None else read_kept(store, memory, OWN_FIELD)
+    except ValueError:  # no JSON: another door wrote it after all
+        value = None
+    if own is None or not isinstance(value, dict):
+        value = {**memory.metadata, "text": memory.text}
     else:
-        value = read_kept(store, memory, OWN_FIELD)
         value.update({name: item for name, item in memory.metadata.items() if name != OWN_FIELD})
         if own["text"] != _digest(memory.text):
             value[own["field"]] = memory.text
@@ -105,7 +108,23 @@ def own_field(memory: Memory) -> Mapping[str, Any] | None:
     own = memory.metadata.get(OWN_FIELD)
     if not isinstance(own, Mapping) or not own.keys() & {"json", "parts"}:
         return None
-    return own if own.keys() >= {"ttl", "created_at", "field", "text"} else None
+    return own if own.keys() >= {"ttl", "created_at", "field", "text"} and _sound(own) else None
+
+
+def _sound(own: Mapping[str, Any]) -> bool:
+    """Return whether this door may have written it: another one can write anything."""
+    try:
+        at = datetime.fromisoformat(own["created_at"])
+    except (TypeError, ValueError):
+        return False
+    ttl = own["ttl"]
+    kept = [own["json"]] if "json" in own else own["parts"]
+    return (
+        at.tzinfo is not None
+        and (ttl is None or (isinstance(ttl, (int, float)) and not isinstance(ttl, bool)))
+        and isinstance(kept, list)
+        and all(isinstance(text, str) for text in (own["field"], own["text"], *kept))
+    )
 
 
 def created_at(memory: Memory) -> datetime:

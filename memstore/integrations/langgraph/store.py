@@ -246,16 +246,18 @@ class MemstoreStore(BaseStore):
             self._forget_versions(self.memories.add_many(new))
 
     def _forget_versions(self, added: Iterable[Memory]) -> None:
-        """Forget what new items have superseded: what another process put there meanwhile."""
-        keys: dict[str, dict[str, str]] = {}
+        """Forget what was superseded under the keys of new items, be it one of these: another
+        process has put there at the same time.
+        """
+        keys: dict[str, list[str]] = {}
         for memory in added:
             if memory.key is not None and items.own_field(memory) is not None:
-                keys.setdefault(memory.namespace, {})[memory.key] = memory.id
-        for path, ids in keys.items():
+                keys.setdefault(memory.namespace, []).append(memory.key)
+        for path, some in keys.items():
             old: Where = {
                 "namespace": path,  # not below it
-                "key": {"in": list(ids)},
-                "superseded_by": {"in": list(ids.values())},
+                "key": {"in": some},
+                "superseded_by": {"exists": True},
             }
             self._forget(path, old)
 

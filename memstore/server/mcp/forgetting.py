@@ -15,7 +15,7 @@ from memstore.server.mcp.results import (
     memory_element,
     shortened,
 )
-from memstore.server.mcp.validity import begins
+from memstore.server.mcp.validity import begins, ended
 from memstore.server.scope import Scope
 from memstore.types import Filter
 
@@ -173,6 +173,8 @@ def _earlier(store: MemoryStore, scope: Scope, found: Sequence[Memory]) -> Earli
                 newest = of[later.id]
             else:
                 continue
+            if not (ended(memory) or memory.retracted_at):
+                continue  # it holds still: what was to replace it was only planned
             if memory.id not in of:
                 of[memory.id] = newest
                 versions.setdefault(newest.id, []).append(memory)

@@ -104,7 +104,10 @@ def serve_stdio(server: Server[dict[str, Any]]) -> None:
         signal.signal(number, end)
     try:
         anyio.run(_serve, server, source)
-    except* BrokenPipeError:  # the client has gone, and nobody waits for what was to be said
+    except* (
+        BrokenPipeError,
+        anyio.BrokenResourceError,
+    ):  # the client has gone, and nobody waits for what was to be said
         pass
 
 
@@ -118,7 +121,7 @@ class Unreadable(Exception):
             read = json.loads(_written_id(line) or "null")
             str(read).encode()
             number = read if type(read) in (int, str) else None
-        except ValueError:  # it is no JSON, or half of a surrogate pair
+        except (ValueError, RecursionError):  # no JSON, half of a surrogate pair, or too deep
             pass
         error = ErrorData(code=code, message=why)
         self.answer = JSONRPCError(jsonrpc="2.0", id=number, error=error)

@@ -134,11 +134,12 @@ def _check_size(results: Sequence[QueryResult], call: Call) -> None:
     """
     found = [hit.memory for result in results for hit in result.hits]
     found += [item.memory for result in results for item in result.suppressed]
+    found += [item.memory for result in results for item in result.dropped]
     most = call.service.options.limits.answer_characters
     if _fitting(found, most) < len(found):
         raise _too_many(
             f"The {len(found)} memories found have more than {most:,} characters together. Ask for "
-            "fewer hits: with a lower limit, or with max_tokens."
+            "fewer hits, with a lower limit."
         )
 
 

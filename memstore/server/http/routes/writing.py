@@ -10,12 +10,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
+from memstore import BadInput
 from memstore.server.http import bodies
 from memstore.server.http.guarding import WriteRoute
+from memstore.server.http.lanes import Overloaded
 from memstore.server.http.problems import Problem
 from memstore.server.http.routes.reading import Called
 from memstore.server.http.service import Call, answer
 from memstore.server.http.versions import Expected, expected_of, tag_of
+from memstore.server.scope import OutsideScope
 from memstore.types import ForgetReport, Memory
 
 router = APIRouter(route_class=WriteRoute, tags=["writing"])
@@ -118,8 +121,12 @@ async def forget(body: bodies.ForgetBody, call: Called) -> Response:
 
 async def _forget(call: Call, work: Callable[[], Response], *, dry_run: bool = False) -> Response:
     """Forget in the store, and the answers that may still say what was forgotten."""
+    nothing = dry_run
     try:
         return await call.write(work)
+    except (BadInput, OutsideScope, Overloaded):
+        nothing = True  # it was refused before anything was done
+        raise
     finally:
-        if not dry_run:
+        if not nothing:
             call.service.kept.clear(but=call.key)
