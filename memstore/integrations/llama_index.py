@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from memstore import BadInput, Hit, MemoryStore, MissingExtra
 from memstore.integrations.retrieved import (
     PREFIX,
+    ClosesItsStore,
     Content,
     check_content,
     content_of,
@@ -42,7 +42,7 @@ Score = Literal["probability", "score"]
 _FOR_MODELS = ("title", "occurred_at", "source")  # what `QueryResult.render` shows too
 
 
-class MemstoreRetriever(BaseRetriever):
+class MemstoreRetriever(ClosesItsStore, BaseRetriever):
     """Retrieves memories as LlamaIndex nodes with scores, the best first.
 
     A node's id is its memory's, its text the passage that matched, which is all of a short memory,
@@ -124,22 +124,6 @@ class MemstoreRetriever(BaseRetriever):
         self._content: Content = content
         self._score: Score = score
         self.store, self._opened_here = open_to_read(store)
-
-    def close(self) -> None:
-        """Close the store if it was opened here. Safe to call twice."""
-        if self._opened_here:
-            self.store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         result = self.store.query(

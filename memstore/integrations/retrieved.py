@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from memstore import BadInput, Hit, Memory, MemoryStore
 from memstore.times import iso
@@ -30,6 +31,30 @@ def open_to_read(store: MemoryStore | str | os.PathLike[str]) -> tuple[MemorySto
             f"store is of type {type(store).__name__}; give an open MemoryStore, or a path to one."
         )
     return MemoryStore.open(store, read_only=True), True
+
+
+class ClosesItsStore:
+    """A door that closes its store if it has opened it, and is a context manager."""
+
+    if TYPE_CHECKING:
+        store: Any
+        _opened_here: bool
+
+    def close(self) -> None:
+        """Close the store if it was opened here. Safe to call twice."""
+        if self._opened_here:
+            self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 def content_of(hit: Hit, content: Content) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
+
+from integrations.writing_processes import go, started
 
 from memstore import MemoryStore
 from memstore.integrations.langgraph import MemstoreStore
@@ -26,26 +26,10 @@ with MemoryStore.open(path, encoder="hashed") as memories:
 """
 
 
-def started(path, writer, count):
-    process = subprocess.Popen(
-        [sys.executable, "-c", PUT, str(path), writer, str(count)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "ready\n"
-    return process
-
-
-def go(process):
-    process.stdin.write("\n")
-    process.stdin.flush()
-
-
 def test_two_processes_put_into_one_store(tmp_path):
     path = tmp_path / "agent.mem"
     MemoryStore.open(path, encoder="hashed").close()
-    writers = [started(path, name, 20) for name in ("ana", "bo")]
+    writers = [started(PUT, path, name, 20) for name in ("ana", "bo")]
     for process in writers:
         go(process)
     for process in writers:
@@ -66,7 +50,7 @@ def test_two_processes_put_into_one_store(tmp_path):
 def test_what_was_put_before_a_kill_is_there(tmp_path):
     path = tmp_path / "agent.mem"
     MemoryStore.open(path, encoder="hashed").close()
-    process = started(path, "ana", 10_000)
+    process = started(PUT, path, "ana", 10_000)
     go(process)
     for _ in range(15):
         last = int(process.stdout.readline())

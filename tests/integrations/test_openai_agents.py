@@ -26,6 +26,7 @@ from agents import (
 from agents.memory import OpenAIResponsesCompactionSession, Session
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from integrations.writing_processes import go, started
 from openai.types.responses import (
     ResponseFunctionToolCall,
     ResponseOutputMessage,
@@ -461,26 +462,10 @@ with MemoryStore.open(path, encoder="hashed") as store:
 """
 
 
-def started(path, writer, count):
-    process = subprocess.Popen(
-        [sys.executable, "-c", ADD, str(path), writer, str(count)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "ready\n"
-    return process
-
-
-def go(process):
-    process.stdin.write("\n")
-    process.stdin.flush()
-
-
 def test_two_processes_add_to_one_session_and_a_kill_loses_nothing(tmp_path):
     path = tmp_path / "agent.mem"
     MemoryStore.open(path, encoder="hashed").close()
-    counting, killed = started(path, "ana", 15), started(path, "bo", 10_000)
+    counting, killed = started(ADD, path, "ana", 15), started(ADD, path, "bo", 10_000)
     go(counting)
     go(killed)
     for _ in range(10):

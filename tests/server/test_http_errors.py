@@ -27,12 +27,6 @@ def stored(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def client(stored):
-    with serving(stored) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 def guarded(stored):
     with serving(stored, tokens=(token("ana"),)) as found:
         yield found

@@ -13,23 +13,8 @@ from hypothesis import strategies as st
 from server.http_serving import VERBS, by_name, serving
 from starlette.responses import Response
 
-from memstore import MemoryStore
 from memstore.server.http.idempotency import KeptAnswers, key_of
 from memstore.server.http.problems import Problem
-
-
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory):
-    path = tmp_path_factory.mktemp("http") / "agent.mem"
-    with MemoryStore.open(path, encoder="hashed") as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def client(stored):
-    with serving(stored) as found:
-        yield found
-
 
 _numbers = iter(range(1_000_000))
 

@@ -14,13 +14,6 @@ from memstore.server.http.options import MIB, Limits
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory):
-    path = tmp_path_factory.mktemp("http") / "agent.mem"
-    with MemoryStore.open(path, encoder="hashed") as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 def api(stored):
     with serving(stored, tokens=(token("ana"),), rerankers=("colbert",)) as client:
         return client.get("/openapi.json").json()

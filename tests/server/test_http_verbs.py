@@ -12,19 +12,6 @@ from server.http_serving import OPEN, VERBS, by_name, serving
 from memstore import MemoryNotFound, MemoryStore, NewMemory
 
 
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory):
-    path = tmp_path_factory.mktemp("http") / "agent.mem"
-    with MemoryStore.open(path, encoder="hashed") as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def client(stored):
-    with serving(stored) as found:
-        yield found
-
-
 @pytest.fixture
 def ana(stored):
     """A memory of a namespace that is empty but for it."""

@@ -6,23 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 import pytest
-from server.http_serving import VERBS, by_name, serving
+from server.http_serving import VERBS, by_name
 
-from memstore import MemoryNotFound, MemoryStore
-
-
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory):
-    path = tmp_path_factory.mktemp("http") / "agent.mem"
-    with MemoryStore.open(path, encoder="hashed") as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def client(stored):
-    with serving(stored) as found:
-        yield found
-
+from memstore import MemoryNotFound
 
 _numbers = iter(range(1_000_000))
 

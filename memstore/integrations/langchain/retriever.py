@@ -6,8 +6,7 @@ import asyncio
 import os
 from collections.abc import Mapping
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForRetrieverRun,
@@ -19,6 +18,7 @@ from pydantic import ConfigDict, PrivateAttr
 
 from memstore import BadInput, Hit, MemoryStore
 from memstore.integrations.retrieved import (
+    ClosesItsStore,
     Content,
     check_content,
     content_of,
@@ -29,7 +29,7 @@ from memstore.settings import DEFAULT_LIMIT, DEFAULT_NAMESPACE, DEFAULT_PROFILE
 from memstore.types import Filter, Temporal
 
 
-class MemstoreRetriever(BaseRetriever):
+class MemstoreRetriever(ClosesItsStore, BaseRetriever):
     """Retrieves memories as LangChain documents.
 
     A document's `id` is its memory's, its `page_content` the passage that matched, which is all of
@@ -83,22 +83,6 @@ class MemstoreRetriever(BaseRetriever):
         super().model_post_init(context)
         check_content(self.content, self.max_tokens)
         self.store, self._opened_here = open_to_read(self.store)
-
-    def close(self) -> None:
-        """Close the store if it was opened here. Safe to call twice."""
-        if self._opened_here:
-            self._memories.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun | None = None, **call: Any

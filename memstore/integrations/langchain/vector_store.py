@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from langchain_core.documents import Document
@@ -14,7 +13,7 @@ from langchain_core.runnables.config import run_in_executor
 from langchain_core.vectorstores import VectorStore
 
 from memstore import BadInput, Hit, Memory, MemoryStore, NewMemory
-from memstore.integrations.retrieved import probability_of
+from memstore.integrations.retrieved import ClosesItsStore, probability_of
 from memstore.settings import DEFAULT_NAMESPACE
 from memstore.types import Filter
 
@@ -27,7 +26,7 @@ _FIELDS = (
 )
 
 
-class MemstoreVectorStore(VectorStore):
+class MemstoreVectorStore(ClosesItsStore, VectorStore):
     """Texts of a namespace as a LangChain vector store, found by late interaction.
 
     An id given with a text is the memory's `key`, so that the same id with other content supersedes
@@ -66,23 +65,9 @@ class MemstoreVectorStore(VectorStore):
         self.namespace = namespace
         self._from_metadata = dict(from_metadata or {})
         self._opened_here = not isinstance(store, MemoryStore)
-        self.store = store if isinstance(store, MemoryStore) else MemoryStore.open(store)
-
-    def close(self) -> None:
-        """Close the store if it was opened here. Safe to call twice."""
-        if self._opened_here:
-            self.store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+        self.store: MemoryStore = (
+            store if isinstance(store, MemoryStore) else MemoryStore.open(store)
+        )
 
     @property
     def embeddings(self) -> Embeddings | None:
