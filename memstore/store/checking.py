@@ -10,7 +10,7 @@ from typing import TypeVar, cast
 
 from sqlalchemy import Connection, func, select, text
 
-from memstore.catalog import links, log, memories, segments, vectors
+from memstore.catalog import full_text, links, log, memories, segments, vectors
 from memstore.catalog.damage import CHECKED, any_bytes, integrity, lost_pages
 from memstore.catalog.engine import SENSELESS, named_errors, reading, rewrite, writing
 from memstore.catalog.tables import (
@@ -64,6 +64,7 @@ class _Wrong:
     rows: Rows
     orphans: list[_Orphan]
     passages: dict[int, str]
+    words: str | None
     segments: dict[int, str]
     copy: str | None
     counts: dict[tuple[int, int], str]
@@ -81,6 +82,7 @@ class _Wrong:
                 for item in self.orphans
             },
             **{("passages", row): message for row, message in self.passages.items()},
+            **({} if self.words is None else {("full_text", None): self.words}),
             **{("segment", id_): message for id_, message in self.segments.items()},
             **({} if self.copy is None else {("columns", None): self.copy}),
             **{("entity_count", place): message for place, message in self.counts.items()},
@@ -194,6 +196,7 @@ def _compare(connection: Connection, opened: OpenStore) -> _Wrong:
             rows,
             tried(lambda: _orphans(connection), []),
             tried(lambda: broken_passages(connection, dim), {}),
+            tried(lambda: full_text.difference(connection), None),
             tried(lambda: broken_segments(connection, index, dim), {}),
             tried(lambda: broken_copy(connection, index), None),
             tried(lambda: _wrong_counts(connection), {}),
@@ -254,6 +257,9 @@ def _repair(
     if wrong.orphans:
         with writing(opened.engine, opened.path) as connection:
             _remove(connection, wrong.orphans)
+    if wrong.words is not None:  # before passages are taken out of it
+        with writing(opened.engine, opened.path) as connection:
+            full_text.rebuild(connection)
     with reading(opened.engine, opened.path) as connection:
         # again: memories lost passages with the rows that were removed, and segments gained
         # deleted ones
