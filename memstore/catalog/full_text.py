@@ -1,7 +1,7 @@
 """Passages by their words: what finds exactly what a query names, whatever the vectors say of it.
 
-Derived from texts, titles and namespaces, written in the transaction that stores a passage. SQLite's
-FTS5 keeps a copy of what it indexes, so a passage can be taken out without knowing what its text was.
+Derived from texts, titles and namespaces, and written in the transaction that stores a passage.
+SQLite's FTS5 keeps a copy of what it indexes: what is taken out need not be known any more.
 """
 
 from __future__ import annotations
@@ -9,48 +9,35 @@ from __future__ import annotations
 import itertools
 import re
 import sqlite3
-import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from typing import Any
 
 from sqlalchemy import Connection
 
+from memstore.catalog.sql import driver_of
+from memstore.unspaced import spaced
+
 # `space`: the namespace and all above it, so that what lies below one is found by one word
 _COLUMNS = "space, words"
+NAME = "full_text"
 CREATE = (
     # columnsize=0: nothing here is ranked by length
-    f"CREATE VIRTUAL TABLE full_text USING fts5({_COLUMNS}, columnsize=0, "
-    "tokenize='unicode61 remove_diacritics 2')",
+    (
+        f"CREATE VIRTUAL TABLE full_text USING fts5({_COLUMNS}, columnsize=0, "
+        "tokenize='unicode61 remove_diacritics 2')"
+    ),
     # 512 bytes, not 4050: a small namespace's few passages are looked up among all that have a
     # common word in a third of the time
     "INSERT INTO full_text (full_text, rank) VALUES ('pgsz', 512)",
 )
 _INSERT = f"INSERT INTO full_text (rowid, {_COLUMNS}) VALUES (?, ?, ?)"
 _TOKEN = re.compile(r"[^\W_]+")
-# scripts without spaces, which the tokenizer would take for one long word: every character is a word,
-# and a string of them a phrase. Korean has spaces, but none between a name and its particle.
-_UNSPACED = re.compile(
-    "([\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])"
-    "|(?<=[0-9A-Za-z])(?=[\uac00-\ud7a3])"
-)
 _TEXT = (
     "SELECT path, title, text FROM memory JOIN namespace ON namespace.id = namespace_id "
     'WHERE memory."row" = ?'
 )
 _PASSAGES = 'SELECT id, "start", "end" FROM passage WHERE memory_row = ?'
-
-
-def normal(text: str) -> str:
-    """Return a text as it is indexed and looked up, its words apart.
-
-    >>> normal("ＥＲＲ-4031です")
-    'ERR-4031 で  す '
-    """
-    if text.isascii():
-        return text
-    return _UNSPACED.sub(r" \1 ", unicodedata.normalize("NFKC", text))
 
 
 def create(driver: sqlite3.Connection) -> None:
@@ -68,14 +55,14 @@ def insert_texts(
 
 def index_passages(connection: Connection, memory_rows: Iterable[int]) -> None:
     """Index the passages of memories."""
-    driver = _driver(connection)
+    driver = driver_of(connection)
     for row in memory_rows:
         insert_texts(driver, *_stored(driver, row))
 
 
 def remove_passages(connection: Connection, memory_rows: Iterable[int]) -> None:
     """Take the passages of memories out, before these go."""
-    driver = _driver(connection)
+    driver = driver_of(connection)
     for row in memory_rows:
         ids = driver.execute("SELECT id FROM passage WHERE memory_row = ?", (row,)).fetchall()
         driver.executemany("DELETE FROM full_text WHERE rowid = ?", ids)
@@ -83,63 +70,68 @@ def remove_passages(connection: Connection, memory_rows: Iterable[int]) -> None:
 
 def erase_removed(connection: Connection) -> None:
     """Leave no word of what was taken out: FTS5 only notes that it was, until it merges."""
-    _driver(connection).execute("INSERT INTO full_text (full_text) VALUES ('optimize')")
+    driver_of(connection).execute("INSERT INTO full_text (full_text) VALUES ('optimize')")
+
+
+def clear(connection: Connection) -> None:
+    """Make an empty table of one that may be damaged."""
+    driver = driver_of(connection)
+    driver.execute("DROP TABLE IF EXISTS full_text")
+    create(driver)
 
 
 def rebuild(connection: Connection) -> None:
     """Make the table anew."""
-    driver = _driver(connection)
-    driver.execute("DROP TABLE IF EXISTS full_text")
-    create(driver)
-    index_passages(connection, _living(driver))
+    clear(connection)
+    index_passages(connection, _living(driver_of(connection)))
 
 
-def postings(
-    driver: sqlite3.Connection, text: str, path: str | None = None, *, contents: bool = False
-) -> sqlite3.Cursor:
-    """Return a cursor over the ids of the passages that hold a string of words, ascending.
-
-    The passages are read as the cursor is: whoever stops early has not paid for all of them.
+def holders(driver: sqlite3.Connection, text: str, path: str | None = None) -> sqlite3.Cursor:
+    """Return a cursor over the ids of the passages that hold a string of words, ascending, one to a
+    row. Whoever stops reading early has not paid for all of them.
 
     Args:
-        path: a namespace; of it and all below it only. A checksum stands for it, so others may be
-            found too, if rarely.
-        contents: the passages' words beside their ids, as `normal` has them.
+        path: a namespace, to find what is in it or below it. A checksum stands for it: others may
+            be found too, if rarely.
     """
-    words = " ".join(_TOKEN.findall(normal(text)))
+    words = " ".join(_TOKEN.findall(spaced(text)))
     match = f'words : "{words}"'
     if path is not None:
         match = f"space : {_token(path)} AND {match}"
-    columns = "rowid, words" if contents else "rowid"
-    return driver.execute(f"SELECT {columns} FROM full_text WHERE full_text MATCH ?", (match,))
+    return driver.execute("SELECT rowid FROM full_text WHERE full_text MATCH ?", (match,))
+
+
+def contents(driver: sqlite3.Connection, passage_ids: Iterable[int]) -> Iterator[tuple[int, str]]:
+    """Yield passages' ids and what is indexed of them: title and text, `spaced`."""
+    for id_ in passage_ids:
+        yield from driver.execute("SELECT rowid, words FROM full_text WHERE rowid = ?", (id_,))
 
 
 def difference(connection: Connection) -> str | None:
     """Return how the table differs from what `rebuild` would make, None if it does not."""
-    driver = _driver(connection)
-    contents = f"SELECT rowid, {_COLUMNS} FROM full_text ORDER BY rowid"
+    driver = driver_of(connection)
     with closing(sqlite3.connect(":memory:")) as other:
         create(other)
         for row in _living(driver):
             insert_texts(other, *_stored(driver, row))
-        pairs = (
-            ("passage", driver.execute(contents), other.execute(contents)),
-            ("word", _instances(driver), _instances(other)),
-        )
-        for name, there, wanted in pairs:
-            for one, right in itertools.zip_longest(there, wanted):
+        try:
+            contents = f"SELECT rowid, {_COLUMNS} FROM full_text ORDER BY rowid"
+            pairs = itertools.zip_longest(driver.execute(contents), other.execute(contents))
+            for one, right in pairs:
                 if one != right:
-                    return f"the full-text table has the {name} {one!r} where {right!r} should be"
+                    return f"the full-text table has {one!r} where {right!r} should be"
+            other.execute("CREATE VIRTUAL TABLE words USING fts5vocab(full_text, row)")
+            found = "SELECT count(*), total(rowid) FROM full_text WHERE full_text MATCH ?"
+            for (word,) in other.execute("SELECT term FROM words"):
+                match = (f'"{word}"',)
+                if (
+                    driver.execute(found, match).fetchone()
+                    != other.execute(found, match).fetchone()
+                ):
+                    return f"the full-text table does not find {word!r} where it is"
+        except sqlite3.DatabaseError as error:
+            return f"the full-text table cannot be read: {error}"
     return None
-
-
-def _instances(driver: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
-    """Yield every word of the index with where it is."""
-    driver.execute("CREATE VIRTUAL TABLE temp.instance USING fts5vocab(main, full_text, instance)")
-    try:
-        yield from driver.execute('SELECT term, doc, col, "offset" FROM temp.instance')
-    finally:
-        driver.execute("DROP TABLE temp.instance")
 
 
 def _rows(
@@ -148,7 +140,7 @@ def _rows(
     above = itertools.accumulate(path.split("/"), lambda parent, name: f"{parent}/{name}")
     spaces, heading = " ".join(map(_token, above)), "" if title is None else f"{title}\n"
     for id_, text in passages:
-        yield id_, spaces, normal(f"{heading}{text}")
+        yield id_, spaces, spaced(f"{heading}{text}")
 
 
 def _token(path: str) -> str:
@@ -156,9 +148,7 @@ def _token(path: str) -> str:
     return f"n{zlib.crc32(path.encode()):08x}"
 
 
-def _stored(
-    driver: sqlite3.Connection, row: int
-) -> tuple[str, str | None, list[tuple[int, str]]]:
+def _stored(driver: sqlite3.Connection, row: int) -> tuple[str, str | None, list[tuple[int, str]]]:
     path, title, text = driver.execute(_TEXT, (row,)).fetchone()
     passages = driver.execute(_PASSAGES, (row,)).fetchall()
     return path, title, [(id_, text[start:end]) for id_, start, end in passages]
@@ -167,9 +157,3 @@ def _stored(
 def _living(driver: sqlite3.Connection) -> Iterator[int]:
     for (row,) in driver.execute('SELECT "row" FROM memory WHERE forgotten_at IS NULL ORDER BY 1'):
         yield row
-
-
-def _driver(connection: Connection) -> sqlite3.Connection:
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, sqlite3.Connection)
-    return driver

@@ -245,6 +245,10 @@ def _repair(
         look: compares again.
     """
     index = opened.path / INDEX
+    words = wrong.words is not None or any(full_text.NAME in message for message in wrong.file)
+    if words:  # what is mended takes passages out of it
+        with writing(opened.engine, opened.path) as connection:
+            full_text.clear(connection)
     if wrong.rows or wrong.file:
         told |= mend_rows(opened, wrong.rows, reindex=bool(wrong.file), now=now)
         wrong = look()  # what these hid
@@ -257,9 +261,6 @@ def _repair(
     if wrong.orphans:
         with writing(opened.engine, opened.path) as connection:
             _remove(connection, wrong.orphans)
-    if wrong.words is not None:  # before passages are taken out of it
-        with writing(opened.engine, opened.path) as connection:
-            full_text.rebuild(connection)
     with reading(opened.engine, opened.path) as connection:
         # again: memories lost passages with the rows that were removed, and segments gained
         # deleted ones
@@ -280,7 +281,12 @@ def _repair(
     if wrong.counters:
         with writing(opened.engine, opened.path) as connection:
             recount(connection)
-    return look()
+    left = look()
+    if words or left.words is not None:
+        with writing(opened.engine, opened.path) as connection:
+            full_text.rebuild(connection)
+        left = look()
+    return left
 
 
 def _compared(opened: OpenStore) -> _Wrong:
