@@ -76,7 +76,14 @@ def erase_removed(connection: Connection) -> None:
 def clear(connection: Connection) -> None:
     """Make an empty table of one that may be damaged."""
     driver = driver_of(connection)
-    driver.execute("DROP TABLE IF EXISTS full_text")
+    try:
+        driver.execute("DROP TABLE IF EXISTS full_text")
+    except sqlite3.DatabaseError:  # FTS5 does not open what it would have to remove
+        driver.execute("PRAGMA writable_schema = ON")
+        driver.execute("DELETE FROM sqlite_master WHERE name = 'full_text'")
+        driver.execute("PRAGMA writable_schema = RESET")
+        for part in ("data", "idx", "content", "config"):
+            driver.execute(f"DROP TABLE IF EXISTS full_text_{part}")
     create(driver)
 
 

@@ -95,14 +95,18 @@ class Judged:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """What was found for a query; `ids`, `keys` and `scores` (raw) are (memories,).
+    """What was found for a query; lists and arrays are (memories,), `scores` are raw.
 
-    `mean`, `memories` and `query_tokens` are what a calibration takes, 0, 1 and 1 of a reranker.
+    `words`, `exact` and `most` are what `LexicalWeights` takes, 0 where a reranker has seen it;
+    `mean`, `memories` and `query_tokens` what a calibration does, 0, 1 and 1 of a reranker.
     """
 
     ids: list[str]
     keys: list[str | None]
     scores: NDArray[np.float64]
+    words: NDArray[np.float64]
+    exact: NDArray[np.float64]
+    most: float
     mean: float
     memories: int
     query_tokens: int

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memstore.catalog import full_text
-from memstore.encoders.english import STOPWORDS
+from memstore.entities.words import is_common
 from memstore.index.segments import Ids
 from memstore.scoring.lexical import (
     INNER,
@@ -41,9 +41,9 @@ class Match:
 
 
 class Evidence:
-    """Which passages hold what a query names, and how far that speaks for them.
+    """Which passages hold what a query names, and how far that speaks for them, and against others.
 
-    Shapes: passage_ids (passages,), ascending; words, exact and nats (passages,).
+    Shapes: passage_ids (passages,), ascending; words and exact (passages,), nats of information.
     """
 
     def __init__(self, matches: Sequence[Match] = ()) -> None:
@@ -56,24 +56,32 @@ class Evidence:
         for item in matches:
             kind = self.exact if item.term.exact else self.words
             kind[np.searchsorted(self.passage_ids, item.passage_ids)] += item.information
-        self.nats = WEIGHTS.word * self.words + WEIGHTS.exact * self.exact
+        self.most = float(np.max(self.words + self.exact, initial=0.0))
 
     def __len__(self) -> int:
         return len(self.passage_ids)
 
-    def of(self, values: NDArray[np.float64], passage_ids: Ids) -> NDArray[np.float64]:
-        """Return the value of some passages, (passages given,); 0 of those without evidence."""
+    def held(self, passage_ids: Ids) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the information in the rare words, and in what is exact, of some passages."""
         if not len(self):
-            return np.zeros(len(passage_ids))
+            return np.zeros(len(passage_ids)), np.zeros(len(passage_ids))
         places = np.minimum(np.searchsorted(self.passage_ids, passage_ids), len(self) - 1)
-        return np.where(self.passage_ids[places] == passage_ids, values[places], 0.0)
+        known = self.passage_ids[places] == passage_ids
+        return np.where(known, self.words[places], 0.0), np.where(known, self.exact[places], 0.0)
+
+    def nats(self, passage_ids: Ids) -> NDArray[np.float64]:
+        """Return what to add to the log-odds of some passages, in their order."""
+        return WEIGHTS.nats(*self.held(passage_ids), self.most)
 
     def why(self, passage_id: int) -> str:
         """Return what a passage holds, in words."""
         held = [item.term for item in self._matches if passage_id in item.passage_ids]
-        kinds = ("exact", [term.text for term in held if term.exact])
-        rare = ("rare", [term.text for term in held if not term.exact])
-        return "; ".join(f"{kind}: {', '.join(texts)}" for kind, texts in (kinds, rare) if texts)
+        if not held:
+            return f"without {', '.join(item.term.text for item in self._matches)}"
+        exact = [term.text for term in held if term.exact]
+        rare = [term.text for term in held if not term.exact]
+        kinds = (("exact", exact), ("rare", rare))
+        return "; ".join(f"{kind}: {', '.join(texts)}" for kind, texts in kinds if texts)
 
 
 NO_EVIDENCE = Evidence()
@@ -101,7 +109,7 @@ class Lexicon:
 
     def evidence(self, query: str) -> Evidence:
         """Return what the passages hold of a query."""
-        found = (self._match(term) for term in terms_of(query, STOPWORDS))
+        found = (self._match(term) for term in terms_of(query, is_common))
         return Evidence([match for match in found if match is not None])
 
     def _match(self, term: Term) -> Match | None:

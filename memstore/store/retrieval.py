@@ -135,7 +135,7 @@ class Retrieval:
         relevance, evidence = both, np.zeros(len(both))
         calibrate = self.scorer("").calibrate if len(self._evidence) else None
         if calibrate is not None:
-            evidence = self._evidence.of(self._evidence.nats, passage_ids)
+            evidence = self._evidence.nats(passage_ids)
             relevance = calibrate(both) + evidence
         # best passage first within its memory; ties go by numbers of the database, because
         # positions in a snapshot depend on what this process has seen happen
@@ -186,8 +186,8 @@ class Retrieval:
         )
         slots = np.sort(slots[allowed.sealed[slots]])
         passage_ids = self._view.sealed.passage_ids(slots)
-        nats = self._evidence.of(self._evidence.nats, passage_ids)
-        return slots[np.lexsort((passage_ids, -nats))[:depth]]
+        order = np.lexsort((passage_ids, -self._evidence.nats(passage_ids)))
+        return np.sort(slots[order[:depth]])
 
 
 def _best_scores(owners: NDArray[np.int64], scores: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -192,14 +192,16 @@ class _Search:
     def candidates(
         self, texts: Sequence[str], queries: Sequence[QueryVectors], depth: int
     ) -> list[Candidates]:
-        """Return what retrieval, or the reranker, finds for each query."""
+        """Return what retrieval, or the reranker, finds for each query by scores alone."""
         self._depth = depth
         found = []
         evidence = self._evidence(texts)
         for text, query, named in zip(texts, queries, evidence, strict=True):
-            retrieval, retrieved, _ = self._retrieve(query, named)
+            retrieval, retrieved, _ = self._retrieve(query, NO_EVIDENCE)
             judged = self._look_again(text, retrieval, retrieved, None)[0][0]
             ranked, second = judged.ranked, judged.scorer.second
+            held = NO_EVIDENCE if second else named
+            words, exact = held.held(ranked.passage_ids)
             rows = rows_of(self._view, ranked)
             names = memories.names_of(self._connection, rows)
             found.append(
@@ -207,6 +209,9 @@ class _Search:
                     ids=[names[row][0] for row in rows],
                     keys=[names[row][1] for row in rows],
                     scores=ranked.scores,
+                    words=words,
+                    exact=exact,
+                    most=held.most,
                     mean=0.0 if second else retrieval.mean,
                     memories=1 if second else retrieval.memories,
                     query_tokens=1 if second else retrieval.query_tokens,
