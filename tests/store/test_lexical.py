@@ -20,6 +20,7 @@ from store.exact_queries import exact_queries
 from memstore import BadInput, MemoryStore, Settings
 from memstore.catalog import calibrations, full_text
 from memstore.catalog.engine import reading, writing
+from memstore.entities.words import is_common
 from memstore.scoring.lexical import WEIGHTS
 from memstore.store.scorers import encoder_key
 
@@ -105,18 +106,19 @@ def test_a_rare_word_is_found_in_a_sealed_store_whatever_its_vectors_are_near(
 ) -> None:
     chance = random.Random(0)
     letters = "abcdefghijklmnopqrstuvwxyz"
-    words = ["".join(chance.choices(letters, k=chance.randint(6, 9))) for _ in range(30_000)]
-    texts = [" ".join(chance.sample(words, 12)) for _ in range(3_000)]
+    words = ["".join(chance.choices(letters, k=chance.randint(4, 9))) for _ in range(30_000)]
+    texts = [" ".join(chance.sample(words, 20)) for _ in range(3_000)]
     path = tmp_path / "agent.mem"
-    with MemoryStore.open(path, encoder="hashed", settings=HOT) as store:
+    coarse = dataclasses.replace(HOT, residual_bits=2)
+    with MemoryStore.open(path, encoder="hashed", settings=coarse) as store:
         calibrate(store).add_many([{"text": text, "key": str(n)} for n, text in enumerate(texts)])
         store.compact()
     counted = Counter(word for text in texts for word in text.split())
     rare = {word: str(n) for n, text in enumerate(texts) for word in text.split()}
-    asked = [word for word in rare if counted[word] == 1][:200]
+    asked = [word for word in rare if counted[word] == 1 and not is_common(word)][:400]
 
     def missed(*, on: bool) -> list[str]:
-        # few candidates, as a store of many more memories has in proportion
+        # as narrow a search as one of many more memories is in proportion
         narrow = {"candidates": 1, "exact": 3, "exhaustive": 0, "nprobe": 1}
         with with_lexical(path, on=on, **narrow) as store:
             results = store.query_many(asked, limit=3)
