@@ -420,6 +420,12 @@ def _named(error: BaseException | None, store: Path, consequence: str) -> Memsto
             f"{store}: {error}. {consequence}Check the folder's permissions and the medium; to "
             "read a store you may not write, open it with read_only=True."
         )
+    if "no such module: fts5" in str(error):
+        return StoreUnwritable(
+            f"{store}: the SQLite that this Python uses was built without its full-text search. "
+            f"{consequence}Use a Python whose sqlite3 has FTS5, as those of python.org and of Linux "
+            "distributions do."
+        )
     missing = primary == sqlite3.SQLITE_ERROR and str(error).startswith(senseless)
     if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or undecodable or missing:
         return IndexDamaged(

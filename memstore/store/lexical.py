@@ -28,6 +28,7 @@ from memstore.scoring.lexical import (
 )
 from memstore.store.snapshot import SnapshotView, Space
 
+_SHOWN = 5  # terms in a reason
 _UNFILTERED = 512  # holders in the whole store up to which asking for a namespace costs more
 
 
@@ -77,11 +78,11 @@ class Evidence:
         """Return what a passage holds, in words."""
         held = [item.term for item in self._matches if passage_id in item.passage_ids]
         if not held:
-            return f"without {', '.join(item.term.text for item in self._matches)}"
+            return f"without {_listed([item.term.text for item in self._matches])}"
         exact = [term.text for term in held if term.exact]
         rare = [term.text for term in held if not term.exact]
         kinds = (("exact", exact), ("rare", rare))
-        return "; ".join(f"{kind}: {', '.join(texts)}" for kind, texts in kinds if texts)
+        return "; ".join(f"{kind}: {_listed(texts)}" for kind, texts in kinds if texts)
 
 
 NO_EVIDENCE = Evidence()
@@ -161,6 +162,10 @@ class Lexicon:
             found.append(segment.passage_ids[slots])
             owners.append(self._view.sealed.owners[base + slots])
         return np.concatenate(found), np.concatenate(owners)
+
+
+def _listed(texts: Sequence[str]) -> str:
+    return ", ".join(texts[:_SHOWN]) + (" …" if len(texts) > _SHOWN else "")
 
 
 def _distinct(owners: NDArray[np.int64]) -> int:

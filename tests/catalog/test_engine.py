@@ -17,7 +17,15 @@ import pytest
 from sqlalchemy import text
 
 from memstore import MemoryStore
-from memstore.catalog.engine import DATABASE, bare, open_engine, reading, rewrite, writing
+from memstore.catalog.engine import (
+    DATABASE,
+    bare,
+    named_errors,
+    open_engine,
+    reading,
+    rewrite,
+    writing,
+)
 from memstore.catalog.log import append_event
 from memstore.errors import IndexDamaged, StoreLocked, StoreUnwritable
 
@@ -405,3 +413,11 @@ def test_writers_of_one_engine_take_turns(folder):
     counts = {int(name.split(" after ")[1]) for name in names(engine, folder)}
     engine.dispose()
     assert counts == set(range(60))  # no two of them saw the same state
+
+
+def test_a_sqlite_without_full_text_search_is_named():
+    class Missing(sqlite3.OperationalError):
+        sqlite_errorcode = sqlite3.SQLITE_ERROR
+
+    with pytest.raises(StoreUnwritable, match="FTS5"), named_errors(Path("agent.mem")):
+        raise Missing("no such module: fts5")

@@ -689,3 +689,21 @@ def test_a_database_of_something_else_is_refused_and_left_as_it_is(tmp_path):
     with pytest.raises(IndexDamaged, match="no memstore database"):
         MemoryStore.open(path, encoder="hashed")
     assert schema(path) == before
+
+
+def test_the_words_of_an_older_store_are_looked_up_as_those_of_a_new_one(tmp_path):
+    path = tmp_path / "agent.mem"
+    with MemoryStore.open(path, encoder="hashed") as store:
+        store.add("Invoice INV-20391 was paid late.", title="Fees", namespace="team/ana")
+        store.add("東京タワーの隣でＥＲＲ-4031が出ました。")
+        store.forget(store.add("ERR-7 is forgotten").id)
+        store.add("a long text " * 400 + "ends with zither")
+    with closing(sqlite3.connect(path / DATABASE)) as connection, connection:
+        connection.execute("DROP TABLE full_text")
+        connection.execute("UPDATE alembic_version SET version_num = '0004'")
+    with pytest.raises(StoreUnwritable, match="older schema 0004"):
+        MemoryStore.open(path, read_only=True)
+    with MemoryStore.open(path) as store:
+        assert store.verify().clean
+        store.forget(store.list(namespace="team").memories[0].id, purge=True)
+        assert store.verify().clean

@@ -4,7 +4,7 @@ import { el } from "./dom.js";
 import { percent, signed } from "./format.js";
 import { visible } from "./text.js";
 
-const NAMES = { semantic: "relevance", not_reranked: "not reranked" };
+const NAMES = { semantic: "relevance", lexical: "what is named", not_reranked: "not reranked" };
 
 /** Returns the scale of all parts of some hits: where zero is, and how many percent a nat takes. */
 export function scaleOf(hits) {
