@@ -423,8 +423,7 @@ def _named(error: BaseException | None, store: Path, consequence: str) -> Memsto
     if "no such module: fts5" in str(error):
         return StoreUnwritable(
             f"{store}: the SQLite that this Python uses was built without its full-text search. "
-            f"{consequence}Use a Python whose sqlite3 has FTS5, as those of python.org and of Linux "
-            "distributions do."
+            f"{consequence}Use a Python whose sqlite3 has FTS5, as those of python.org have."
         )
     missing = primary == sqlite3.SQLITE_ERROR and str(error).startswith(senseless)
     if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or undecodable or missing:

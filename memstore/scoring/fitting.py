@@ -41,14 +41,14 @@ class Observations:
     """
 
     scores: NDArray[np.float64]
-    words: NDArray[np.float64]
-    exact: NDArray[np.float64]
-    most: NDArray[np.float64]
     means: NDArray[np.float64]
     memories: NDArray[np.float64]
     query_tokens: NDArray[np.float64]
     questions: NDArray[np.int64]
     relevant: NDArray[np.bool_]
+    words: NDArray[np.float64]
+    exact: NDArray[np.float64]
+    most: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.scores)

@@ -104,6 +104,7 @@ class Lexicon:
         self._path = None if space.everything else path
         self._memories = int(np.count_nonzero(space.known))
         self._most = most_holders(self._memories)
+        self._at_once = max(self._most + 1, _UNFILTERED // 2)
         hot_ids = view.hot.passage_ids[space.hot]
         order = np.argsort(hot_ids, kind="stable")
         self._hot_ids, self._hot_owners = hot_ids[order], view.hot.owners[space.hot][order]
@@ -136,15 +137,18 @@ class Lexicon:
         memories; None if nothing holds it, or so many do that it says nothing.
         """
         cursor = full_text.holders(self._driver, text)
-        rows = cursor.fetchmany(_UNFILTERED)
-        if len(rows) == _UNFILTERED and self._path is not None:
-            cursor, rows = full_text.holders(self._driver, text, self._path), []
-            rows = cursor.fetchmany(self._most + 1)
-        ids, owners = self._known([row for (row,) in rows])
-        while _distinct(owners) <= self._most and (rows := cursor.fetchmany(self._most + 1)):
+        ids = owners = np.empty(0, dtype=np.int64)
+        read, filtered = 0, self._path is None
+        while rows := cursor.fetchmany(self._at_once):
+            read += len(rows)
             more, theirs = self._known([row for (row,) in rows])
             ids, owners = np.concatenate([ids, more]), np.concatenate([owners, theirs])
-        return (ids, owners) if 0 < _distinct(owners) <= self._most else None
+            if _distinct(owners) > self._most:
+                return None
+            if read >= _UNFILTERED and not filtered:  # most holders are elsewhere
+                cursor, filtered = full_text.holders(self._driver, text, self._path), True
+                ids = owners = ids[:0]
+        return (ids, owners) if len(ids) else None
 
     def _known(self, passage_ids: Sequence[int]) -> tuple[Ids, NDArray[np.int64]]:
         """Return those passages that are in the space, and the positions of their memories."""

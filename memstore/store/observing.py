@@ -66,7 +66,9 @@ def observe(
     return Observations.joined(parts) if parts else _NOTHING
 
 
-_NOTHING = Observations(*(np.empty(0, dtype=kind) for kind in ("f8",) * 7 + ("i8", "?")))
+_NOTHING = Observations(
+    *(np.empty(0, dtype=kind) for kind in ("f8",) * 4 + ("i8", "?") + ("f8",) * 3)
+)
 
 
 def _judged(question: JudgedQuestion, found: Candidates) -> Observations:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -23,12 +24,18 @@ from memstore.scoring.fitting import (
     Observations,
     cross_validated,
     fit_contrast,
+    fit_lexical,
     fit_platt,
     log_odds_of,
     quality,
 )
+from memstore.scoring.lexical import EXACT, LexicalWeights
 
 TRUTH = ContrastCalibration(bias=-1.2, slope=4.0, slope_ln_tokens=3.0, slope_ln_memories=-0.8)
+
+
+def nothing_named(count):
+    return {name: np.zeros(count) for name in ("words", "exact", "most")}
 
 
 def drawn(truth=TRUTH, *, questions=400, each=100, seed=0, sizes=(20, 200, 2000)):
@@ -49,6 +56,7 @@ def drawn(truth=TRUTH, *, questions=400, each=100, seed=0, sizes=(20, 200, 2000)
                 query_tokens=np.full(each, float(tokens)),
                 questions=np.zeros(each, dtype=np.int64),
                 relevant=random.random(each) < 1 / (1 + np.exp(-nats)),
+                **nothing_named(each),
             )
         )
     return Observations.joined(parts)
@@ -70,7 +78,10 @@ def test_a_scorer_without_a_corpus_gets_a_bias_and_a_slope(kind):
     nats = truth(scores, mean=0.0, memories=1, query_tokens=1)
     relevant = random.random(len(scores)) < 1 / (1 + np.exp(-nats))
     ones = np.ones(len(scores))
-    data = Observations(scores, 0 * ones, ones, ones, np.arange(len(scores)) // 20, relevant)
+    questions = np.arange(len(scores)) // 20
+    data = Observations(
+        scores, 0 * ones, ones, ones, questions, relevant, **nothing_named(len(scores))
+    )
     found = fit_platt(data, kind)
     assert (found.slope, found.bias) == pytest.approx((1.7, -2.0), abs=0.15)
 
@@ -83,9 +94,7 @@ def test_what_one_size_of_namespace_leaves_open_is_one_answer_in_all_its_memorie
 @pytest.mark.parametrize("seed", range(5))
 def test_scores_that_say_the_opposite_get_the_least_slope_and_no_less(seed):
     data = drawn(questions=30, seed=seed)
-    upside_down = Observations(
-        -data.scores, -data.means, data.memories, data.query_tokens, data.questions, data.relevant
-    )
+    upside_down = dataclasses.replace(data, scores=-data.scores, means=-data.means)
     found = fit_contrast(upside_down)
     assert found.rises
     assert found.slope_at(1) == pytest.approx(LEAST_SLOPE)
@@ -112,6 +121,7 @@ def test_a_fit_to_anything_keeps_the_order_of_scores_for_every_query(
         labels.draw(st.integers(1, 600)) * ones,
         np.zeros(len(scores), dtype=np.int64),
         np.array(relevant),
+        **nothing_named(len(scores)),
     )
     asked = np.sort(np.array(scores))
     apart = np.diff(asked) > 1e-9
@@ -202,3 +212,23 @@ def test_a_reranker_is_taken_at_its_word_where_it_has_one():
     half = reranker_calibration("prob01")(np.array([0.5]), **where)
     assert half.tolist() == [0.0]
     assert reranker_calibration("maxsim") is None
+
+
+def test_the_numbers_of_what_is_named_are_found_again_beside_a_calibration():
+    random = np.random.default_rng(4)
+    data = drawn(questions=900)
+    count = len(data)
+    held = random.random(count) < 0.05
+    words = np.where(held, random.uniform(1, 8, count), 0.0)
+    exact = np.where(random.random(count) < 0.02, 6.0, 0.0)
+    most = np.repeat(random.uniform(4, 14, count // 100), 100)
+    truth = LexicalWeights(word=0.4, exact=EXACT, absent=0.15)
+    nats = log_odds_of(TRUTH, data) + truth.nats(words, exact, most)
+    relevant = random.random(count) < 1 / (1 + np.exp(-nats))
+    named = dataclasses.replace(data, words=words, exact=exact, most=most, relevant=relevant)
+    found = fit_lexical(named, TRUTH)
+    assert found.word == pytest.approx(truth.word, abs=0.03)
+    assert found.absent == pytest.approx(truth.absent, abs=0.01)
+    assert found.exact == EXACT
+    nothing = fit_lexical(data, TRUTH)
+    assert (nothing.word, nothing.absent) == (0.0, 0.0)
