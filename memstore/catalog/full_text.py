@@ -33,10 +33,8 @@ CREATE = (
 )
 _INSERT = f"INSERT INTO full_text (rowid, {_COLUMNS}) VALUES (?, ?, ?)"
 _TOKEN = re.compile(r"[^\W_]+")
-_TEXT = (
-    "SELECT path, title, text FROM memory JOIN namespace ON namespace.id = namespace_id "
-    'WHERE memory."row" = ?'
-)
+_IN = "FROM memory JOIN namespace ON namespace.id = namespace_id"
+_TEXT = f'SELECT path, title, text {_IN} WHERE memory."row" = ?'
 _PASSAGES = 'SELECT id, "start", "end" FROM passage WHERE memory_row = ?'
 
 
@@ -162,5 +160,6 @@ def _stored(driver: sqlite3.Connection, row: int) -> tuple[str, str | None, list
 
 
 def _living(driver: sqlite3.Connection) -> Iterator[int]:
-    for (row,) in driver.execute('SELECT "row" FROM memory WHERE forgotten_at IS NULL ORDER BY 1'):
+    statement = f'SELECT memory."row" {_IN} WHERE forgotten_at IS NULL ORDER BY 1'
+    for (row,) in driver.execute(statement):
         yield row

@@ -117,12 +117,12 @@ def terms_of(query: str, is_common: Callable[[str], bool]) -> list[Term]:
 
 
 def stands_alone(string: str, text: str) -> bool:
-    """Return whether a string is in a text, whatever the case, and not inside a longer string.
+    """Return whether a string is in a text (`spaced`), in any case, and not inside a longer one.
 
     >>> stands_alone("2.4.1", "we run 2.4.1."), stands_alone("2.4.1", "we run 2.4.1.3")
     (True, False)
     """
-    wanted = r"\s+".join(map(re.escape, string.split()))
+    wanted = r"\s+".join(map(re.escape, spaced(string).split()))
     joined = r"[-+./\\:@#_~]"
     pattern = rf"(?<!\w)(?<!\w{joined}){wanted}(?!\w)(?!{joined}+\w)"
     return re.search(pattern, text, re.IGNORECASE) is not None

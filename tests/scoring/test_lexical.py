@@ -19,6 +19,7 @@ from memstore.scoring.lexical import (
     stands_alone,
     terms_of,
 )
+from memstore.unspaced import spaced
 
 
 @pytest.mark.parametrize(
@@ -85,6 +86,7 @@ def test_a_text_that_is_asked_is_looked_up_in_part_what_is_exact_first() -> None
         ("ana@x.com", "to anna.ana@x.com", False),
         ("late fees", "no Late\n fees here", True),
         ("late fees", "plate fees", False),
+        ("東京タワー", spaced("東京タワーの隣"), True),
     ],
 )
 def test_a_string_stands_alone_or_in_a_longer_one(string: str, text: str, alone: bool) -> None:
