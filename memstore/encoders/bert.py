@@ -1,0 +1,147 @@
+"""The weights of a BERT by their role, and its forward pass on a CPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memstore.encoders._bert import Model
+from memstore.encoders.bert_weights import WeightFile
+from memstore.maxsim import TokenVectors
+
+Weights = NDArray[np.float32]
+
+
+class Adapter(NamedTuple):
+    """A change of low rank, computed beside the weights: x -> up @ (down @ x).
+
+    Shapes: down (rank, in); up (out, rank).
+    """
+
+    down: Weights
+    up: Weights
+
+
+class Linear(NamedTuple):
+    """Shapes: weight (out, in) as stored; bias (out,)."""
+
+    weight: Weights
+    bias: Weights | None = None
+    adapter: Adapter | None = None
+
+
+class Norm(NamedTuple):
+    scale: Weights
+    shift: Weights
+
+
+class Layer(NamedTuple):
+    query: Linear
+    key: Linear
+    value: Linear
+    attention_output: Linear
+    attention_norm: Norm
+    intermediate: Linear
+    output: Linear
+    output_norm: Norm
+
+
+class Bert(NamedTuple):
+    """All weights, as views of the weight file, and what the file does not say."""
+
+    words: Weights
+    positions: Weights
+    segment: Weights
+    norm: Norm
+    layers: list[Layer]
+    heads: int
+    epsilon: float
+
+
+def read_bert(file: WeightFile, *, layers: int, heads: int, epsilon: float) -> Bert:
+    """Return the weights of the file by their role."""
+
+    def linear(name: str) -> Linear:
+        return Linear(file.tensor(f"{name}.weight"), file.tensor(f"{name}.bias"))
+
+    def norm(name: str) -> Norm:
+        return Norm(file.tensor(f"{name}.weight"), file.tensor(f"{name}.bias"))
+
+    def layer(name: str) -> Layer:
+        return Layer(
+            query=linear(f"{name}.attention.self.query"),
+            key=linear(f"{name}.attention.self.key"),
+            value=linear(f"{name}.attention.self.value"),
+            attention_output=linear(f"{name}.attention.output.dense"),
+            attention_norm=norm(f"{name}.attention.output.LayerNorm"),
+            intermediate=linear(f"{name}.intermediate.dense"),
+            output=linear(f"{name}.output.dense"),
+            output_norm=norm(f"{name}.output.LayerNorm"),
+        )
+
+    return Bert(
+        words=file.tensor("embeddings.word_embeddings.weight"),
+        positions=file.tensor("embeddings.position_embeddings.weight"),
+        segment=file.tensor("embeddings.token_type_embeddings.weight")[0],
+        norm=norm("embeddings.LayerNorm"),
+        layers=[layer(f"encoder.layer.{number}") for number in range(layers)],
+        heads=heads,
+        epsilon=epsilon,
+    )
+
+
+class NativeModel:
+    """Token ids to projected vectors.
+
+    The head is applied to token states at unit length, and its results are scaled to unit length:
+    y = norm(head(h / |h|)). Without a head they are the states themselves. Opening copies no
+    weights.
+
+    The same sequence has the same bits alone, in company, and on any number of threads.
+
+    Raises:
+        ValueError: weights whose shapes do not fit together.
+    """
+
+    def __init__(self, bert: Bert, head: Linear | None) -> None:
+        self._model = Model(
+            bert.words,
+            bert.positions,
+            bert.segment,
+            bert.norm,
+            bert.layers,
+            heads=bert.heads,
+            epsilon=bert.epsilon,
+            head=head,
+        )
+
+    def encode(
+        self, sequences: Sequence[Sequence[int]], *, threads: int | None = None
+    ) -> list[TokenVectors]:
+        """Return, per sequence of token ids, the vectors of all its tokens: (tokens, dim).
+
+        Args:
+            threads: at most so many, by default `usable_threads()`; a few hundred tokens use one.
+
+        Raises:
+            ValueError: a sequence is empty or longer than the positions there are.
+            IndexError: a token id that there is none of.
+        """
+        lengths = np.array([len(ids) for ids in sequences], dtype=np.int64)
+        tokens = np.array([token for ids in sequences for token in ids], dtype=np.int32)
+        vectors = self._model.encode(tokens, lengths, threads=threads or usable_threads())
+        ends = np.cumsum(lengths).tolist()
+        return [vectors[end - len(ids) : end] for ids, end in zip(sequences, ends, strict=True)]
+
+
+def usable_threads() -> int:
+    """Return the number of cores this process may use, or OMP_NUM_THREADS where that is less."""
+    # not everywhere: macOS and Windows know no such restriction
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(limit)) if limit.isdecimal() and int(limit) > 0 else cores
