@@ -54,8 +54,8 @@ LAYERS: Final = 6
 HEADS: Final = 12
 NORM_EPSILON: Final = 1e-12
 
-# Importing torch costs 0.9 to 1.8 CPU-seconds, in which one core encodes about so many tokens: a GPU
-# is for more than that, counting all calls of at least `LOADED_TORCH_TOKENS`.
+# Importing torch costs 0.9 to 1.8 CPU-seconds, in which one core encodes about so many tokens: a
+# GPU is for more than that, counting all calls of at least `LOADED_TORCH_TOKENS`.
 TORCH_TOKENS: Final = 8192
 LOADED_TORCH_TOKENS: Final = 256
 

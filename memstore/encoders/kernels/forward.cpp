@@ -37,7 +37,7 @@ std::vector<Group> groups_of(const std::vector<std::size_t>& lengths, std::size_
     std::vector<Group> groups;
     std::size_t token = 0;
     for (std::size_t s = 0; s < lengths.size(); ++s) {
-        if (groups.empty() || groups.back().tokens + lengths[s] > wanted)
+        if (groups.empty() || groups.back().tokens >= wanted)
             groups.push_back({token, 0, s, 0});
         groups.back().tokens += lengths[s];
         groups.back().sequences += 1;
