@@ -47,12 +47,14 @@ class Model:
         ids: NDArray[np.int32],
         lengths: NDArray[np.int64],
         *,
+        seen: NDArray[np.int64] | None = None,
         threads: int,
         instruction_set: str | None = None,
     ) -> NDArray[np.float32]:
         """Return a row per token: norm(head(h / |h|)), or its state h where there is no head.
 
         Shapes: ids (tokens,), of all sequences one after the other; lengths (sequences,), at least
-            1 each.
+            1 each; seen (sequences,), from 1 to its length: all tokens of a sequence look at the
+            first so many, by default all.
         Returns: (tokens, dim of the head or hidden).
         """

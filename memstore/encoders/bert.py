@@ -120,11 +120,17 @@ class NativeModel:
         )
 
     def encode(
-        self, sequences: Sequence[Sequence[int]], *, threads: int | None = None
+        self,
+        sequences: Sequence[Sequence[int]],
+        *,
+        seen: Sequence[int] | None = None,
+        threads: int | None = None,
     ) -> list[TokenVectors]:
         """Return, per sequence of token ids, the vectors of all its tokens: (tokens, dim).
 
         Args:
+            seen: of each sequence, the number of its first tokens that all of them look at; by
+                default all.
             threads: at most so many, by default `usable_threads()`; a few hundred tokens use one.
 
         Raises:
@@ -133,7 +139,12 @@ class NativeModel:
         """
         lengths = np.array([len(ids) for ids in sequences], dtype=np.int64)
         tokens = np.array([token for ids in sequences for token in ids], dtype=np.int32)
-        vectors = self._model.encode(tokens, lengths, threads=threads or usable_threads())
+        vectors = self._model.encode(
+            tokens,
+            lengths,
+            seen=None if seen is None else np.array(seen, dtype=np.int64),
+            threads=threads or usable_threads(),
+        )
         ends = np.cumsum(lengths).tolist()
         return [vectors[end - len(ids) : end] for ids, end in zip(sequences, ends, strict=True)]
 

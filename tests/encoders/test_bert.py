@@ -81,7 +81,9 @@ def apply(linear: Linear, x: Array) -> Array:
     return y
 
 
-def reference(bert: Bert, head: Linear | None, ids: Sequence[int]) -> Array:
+def reference(
+    bert: Bert, head: Linear | None, ids: Sequence[int], seen: int | None = None
+) -> Array:
     def normalised(x: Array, norm: Norm) -> Array:
         centred = x - x.mean(axis=1, keepdims=True)
         variance = (centred**2).mean(axis=1, keepdims=True)
@@ -96,6 +98,7 @@ def reference(bert: Bert, head: Linear | None, ids: Sequence[int]) -> Array:
     for layer in bert.layers:
         query, key, value = split(layer.query), split(layer.key), split(layer.value)
         scores = query @ key.transpose(0, 2, 1) / math.sqrt(query.shape[2])
+        scores[:, :, len(ids) if seen is None else seen :] = -np.inf
         powers = np.exp(scores - scores.max(axis=2, keepdims=True))
         powers /= powers.sum(axis=2, keepdims=True)
         attended = (powers @ value).transpose(1, 0, 2).reshape(len(ids), -1)
@@ -193,6 +196,31 @@ class TestArithmetic:
         (ids,) = random_ids(length, [length])
         (rows,) = run(bert, head, [ids], instruction_set=instruction_set)
         np.testing.assert_allclose(rows, reference(bert, head, ids), atol=1e-5)
+
+    @every_instruction_set
+    @given(
+        seed=st.integers(0, 2**32),
+        lengths=st.lists(st.integers(1, 40), min_size=1, max_size=4),
+        hidden_from=st.lists(st.floats(0, 1), min_size=4, max_size=4),
+    )
+    def test_tokens_that_are_not_looked_at(
+        self, instruction_set: str, seed: int, lengths: list[int], hidden_from: list[float]
+    ) -> None:
+        bert = random_bert(seed)
+        sequences = random_ids(seed, lengths)
+        seen = [max(1, int(n * share)) for n, share in zip(lengths, hidden_from, strict=False)]
+        model = Model(*bert[:5], heads=bert.heads, epsilon=bert.epsilon)
+        rows = model.encode(
+            np.concatenate([np.array(ids, dtype=np.int32) for ids in sequences]),
+            np.array(lengths),
+            seen=np.array(seen),
+            threads=1,
+            instruction_set=instruction_set,
+        )
+        expected = [
+            reference(bert, None, ids, some) for ids, some in zip(sequences, seen, strict=True)
+        ]
+        np.testing.assert_allclose(rows, np.concatenate(expected), atol=1e-5)
 
     @every_instruction_set
     def test_scores_far_apart_leave_one_token_to_look_at(self, instruction_set: str) -> None:
@@ -349,6 +377,13 @@ class TestWrongArguments:
         ids = np.ones(4, dtype=np.int32)
         with pytest.raises(ValueError, match=r"tokens, not 1 to|the lengths add up to"):
             model.encode(ids, np.array(lengths, dtype=np.int64), threads=1)
+
+    @pytest.mark.parametrize("seen", [[0, 2], [3, 3], [2], [2, 2, 2], [-1, 1]])
+    def test_more_tokens_seen_than_there_are_or_none(self, bert: Bert, seen: list[int]) -> None:
+        with pytest.raises(
+            ValueError, match=r"tokens, not 1 to 2|there are 2 lengths, and \d seen"
+        ):
+            NativeModel(bert, None).encode([[1, 2], [3, 4]], seen=seen)
 
     @pytest.mark.parametrize(
         ("ids", "lengths"),

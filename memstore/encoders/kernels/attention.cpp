@@ -39,7 +39,7 @@ MEMSTORE_INLINE void power_of_two(typename Lanes<lanes>::Floats& x) {
     x = too_small ? Floats{} : power;
 }
 
-// One register of queries of one head, against all keys of its sequence.
+// One register of queries of one head, against the keys of its sequence.
 template <std::size_t lanes>
 struct Queries {
     using Floats = typename Lanes<lanes>::Floats;
@@ -60,7 +60,7 @@ struct Queries {
 
     MEMSTORE_INLINE void score() const {
         // Tokens of other sequences in the first and last tile are scored and not looked at.
-        for (std::size_t token = first; token < sequence.end; token += tile) {
+        for (std::size_t token = first; token < sequence.seen; token += tile) {
             const float* key = at(keys, token);
             Floats sums[tile] = {};
             for (std::size_t d = 0; d < head_size; ++d) {
@@ -79,7 +79,7 @@ struct Queries {
     // Scores become powers; returns one over their sum.
     MEMSTORE_INLINE void to_powers(Floats& factor) const {
         float* begin = scores + (sequence.begin - first) * lanes;
-        float* end = scores + (sequence.end - first) * lanes;
+        float* end = scores + (sequence.seen - first) * lanes;
         Floats largest;
         load(largest, begin);
         for (const float* score = begin; score < end; score += lanes) {
@@ -105,10 +105,10 @@ struct Queries {
                              std::size_t after, float* to) const {
         Floats sums[count] = {};
         const float* power = scores + (sequence.begin - first) * lanes;
-        for (std::size_t token = sequence.begin; token < sequence.end;) {
+        for (std::size_t token = sequence.begin; token < sequence.seen;) {
             const float* value = at(values, token) + d * panel_tokens;
             const std::size_t end =
-                std::min(sequence.end, (token / panel_tokens + 1) * panel_tokens);
+                std::min(sequence.seen, (token / panel_tokens + 1) * panel_tokens);
             for (; token < end; ++token, ++value, power += lanes) {
                 Floats weight;
                 load(weight, power);

@@ -1,4 +1,4 @@
-// Every token of a sequence looks at all of them.
+// Every token of a sequence looks at all of them, or at the first ones.
 #pragma once
 
 #include <cstddef>
@@ -12,6 +12,7 @@ namespace memstore {
 struct Sequence {
     std::size_t begin;
     std::size_t end;
+    std::size_t seen;  // the end of those that are looked at
 };
 
 // Floats that `attend` needs for itself, for sequences of up to so many tokens.

@@ -15,6 +15,7 @@ namespace {
 
 using Matrix = Input<float, 2>;
 using Vector = Input<float, 1>;
+using Lengths = Input<std::int64_t, 1>;
 using Adapter = std::tuple<Matrix, Matrix>;
 using LinearArrays = std::tuple<Matrix, std::optional<Vector>, std::optional<Adapter>>;
 using NormArrays = std::tuple<Vector, Vector>;
@@ -64,8 +65,8 @@ public:
     Model(const Model&) = delete;
     Model& operator=(const Model&) = delete;
 
-    Output<float, 2> encode(const Input<std::int32_t, 1>& ids, const Input<std::int64_t, 1>& lengths,
-                            std::size_t threads,
+    Output<float, 2> encode(const Input<std::int32_t, 1>& ids, const Lengths& lengths,
+                            const std::optional<Lengths>& seen, std::size_t threads,
                             const std::optional<std::string>& instruction_set) const {
         const InstructionSet set = set_named(instruction_set, available_float_sets());
         require(threads >= 1, "no threads");
@@ -74,7 +75,7 @@ public:
         AlignedArray<float> rows;
         {
             nb::gil_scoped_release without_gil;
-            const std::vector<std::size_t> sizes = checked_lengths(lengths, tokens);
+            const std::vector<Length> sizes = checked_lengths(lengths, seen, tokens);
             // A copy: what was checked is what is used.
             const std::vector<std::int32_t> words = checked_ids(ids);
             rows = aligned_array<float>(tokens * width);
@@ -137,22 +138,29 @@ private:
                 checked(output_norm, what + " output_norm")};
     }
 
-    std::vector<std::size_t> checked_lengths(const Input<std::int64_t, 1>& lengths,
-                                             std::size_t tokens) const {
-        std::vector<std::size_t> sizes;
-        sizes.reserve(lengths.shape(0));
+    std::vector<Length> checked_lengths(const Lengths& lengths, const std::optional<Lengths>& seen,
+                                        std::size_t tokens) const {
+        const std::size_t count = lengths.shape(0);
+        require(!seen || seen->shape(0) == count, "there are " + text(count) + " lengths, and " +
+                                                      text(seen ? seen->shape(0) : 0) + " seen");
+        std::vector<Length> sizes;
+        sizes.reserve(count);
         std::size_t total = 0;
-        for (std::size_t s = 0; s < lengths.shape(0); ++s) {
-            const std::int64_t length = lengths.data()[s];
-            require(length >= 1 && static_cast<std::uint64_t>(length) <= bert_.longest,
-                    "sequence " + text(s) + " has " + std::to_string(length) +
-                        " tokens, not 1 to " + text(bert_.longest));
-            sizes.push_back(static_cast<std::size_t>(length));
-            total += sizes.back();
+        for (std::size_t s = 0; s < count; ++s) {
+            const std::size_t length = checked_length(lengths.data()[s], bert_.longest, s);
+            sizes.push_back({length, seen ? checked_length(seen->data()[s], length, s) : length});
+            total += length;
         }
         require(total == tokens, "the lengths add up to " + text(total) + ", and there are " +
                                      text(tokens) + " ids");
         return sizes;
+    }
+
+    static std::size_t checked_length(std::int64_t length, std::size_t longest, std::size_t s) {
+        require(length >= 1 && static_cast<std::uint64_t>(length) <= longest,
+                "sequence " + text(s) + " has " + std::to_string(length) + " tokens, not 1 to " +
+                    text(longest));
+        return static_cast<std::size_t>(length);
     }
 
     std::vector<std::int32_t> checked_ids(const Input<std::int32_t, 1>& ids) const {
@@ -185,7 +193,8 @@ NB_MODULE(_bert, module) {
              nb::arg("layers").noconvert(), nb::kw_only(), nb::arg("heads"), nb::arg("epsilon"),
              nb::arg("head").noconvert() = nb::none())
         .def("encode", &Model::encode, nb::arg("ids").noconvert(), nb::arg("lengths").noconvert(),
-             nb::kw_only(), nb::arg("threads"), nb::arg("instruction_set") = nb::none());
+             nb::kw_only(), nb::arg("seen").noconvert() = nb::none(), nb::arg("threads"),
+             nb::arg("instruction_set") = nb::none());
     module.def("instruction_sets",
                [] { return memstore::names_of(memstore::available_float_sets()); });
 }

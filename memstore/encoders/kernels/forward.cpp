@@ -29,9 +29,9 @@ struct Group {
     std::size_t sequences;
 };
 
-std::vector<Group> groups_of(const std::vector<std::size_t>& lengths, std::size_t threads) {
+std::vector<Group> groups_of(const std::vector<Length>& lengths, std::size_t threads) {
     std::size_t total = 0;
-    for (std::size_t length : lengths) total += length;
+    for (const Length& length : lengths) total += length.tokens;
     const std::size_t fair = (total + threads - 1) / threads;
     const std::size_t wanted = std::min(group_tokens, std::max(smallest_group, fair));
     std::vector<Group> groups;
@@ -39,9 +39,9 @@ std::vector<Group> groups_of(const std::vector<std::size_t>& lengths, std::size_
     for (std::size_t s = 0; s < lengths.size(); ++s) {
         if (groups.empty() || groups.back().tokens >= wanted)
             groups.push_back({token, 0, s, 0});
-        groups.back().tokens += lengths[s];
+        groups.back().tokens += lengths[s].tokens;
         groups.back().sequences += 1;
-        token += lengths[s];
+        token += lengths[s].tokens;
     }
     return groups;
 }
@@ -84,7 +84,7 @@ public:
           adapter_(panels(block_, largest_rank(bert))),
           scratch_(zeros(attention_scratch(tokens, bert.hidden / bert.heads))) {}
 
-    void encode(const std::int32_t* ids, const std::size_t* lengths, std::size_t sequences,
+    void encode(const std::int32_t* ids, const Length* lengths, std::size_t sequences,
                 std::size_t tokens, float* rows) {
         tokens_ = tokens;
         begin(ids, lengths, sequences);
@@ -126,12 +126,13 @@ private:
         multiply(set_, by, from, tokens, to, features, first, adapter_.get());
     }
 
-    void begin(const std::int32_t* ids, const std::size_t* lengths, std::size_t sequences) {
+    void begin(const std::int32_t* ids, const Length* lengths, std::size_t sequences) {
         sequences_.clear();
         places_.clear();
         for (std::size_t s = 0; s < sequences; ++s) {
-            sequences_.push_back({places_.size(), places_.size() + lengths[s]});
-            for (std::size_t place = 0; place < lengths[s]; ++place)
+            const std::size_t begin = places_.size();
+            sequences_.push_back({begin, begin + lengths[s].tokens, begin + lengths[s].seen});
+            for (std::size_t place = 0; place < lengths[s].tokens; ++place)
                 places_.push_back(static_cast<std::int32_t>(place));
         }
         embed(bert_, ids, places_.data(), tokens_, states_.get());
@@ -184,7 +185,7 @@ private:
 std::size_t width_of(const Bert& bert) { return bert.head ? bert.head->outputs : bert.hidden; }
 
 void encode(InstructionSet set, const Bert& bert, const std::int32_t* ids,
-            const std::vector<std::size_t>& lengths, std::size_t threads, float* rows) {
+            const std::vector<Length>& lengths, std::size_t threads, float* rows) {
     const std::vector<Group> groups = groups_of(lengths, threads);
     std::size_t longest = 0;
     for (const Group& group : groups) longest = std::max(longest, group.tokens);
