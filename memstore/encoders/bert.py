@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memstore.encoders._bert import Model
-from memstore.encoders.bert_weights import WeightFile
+from memstore.encoders.tensor_file import TensorFile
 from memstore.maxsim import TokenVectors
 
 Weights = NDArray[np.float32]
@@ -62,14 +62,26 @@ class Bert(NamedTuple):
     epsilon: float
 
 
-def read_bert(file: WeightFile, *, layers: int, heads: int, epsilon: float) -> Bert:
-    """Return the weights of the file by their role."""
+def read_bert(
+    file: TensorFile, *, layers: int, heads: int, epsilon: float, prefix: str = ""
+) -> Bert:
+    """Return the weights of the file by their role.
+
+    Args:
+        prefix: of every tensor's name.
+
+    Raises:
+        EncoderUnavailable: the file lacks one, or one is not of float32.
+    """
+
+    def tensor(name: str) -> Weights:
+        return file.tensor(prefix + name)
 
     def linear(name: str) -> Linear:
-        return Linear(file.tensor(f"{name}.weight"), file.tensor(f"{name}.bias"))
+        return Linear(tensor(f"{name}.weight"), tensor(f"{name}.bias"))
 
     def norm(name: str) -> Norm:
-        return Norm(file.tensor(f"{name}.weight"), file.tensor(f"{name}.bias"))
+        return Norm(tensor(f"{name}.weight"), tensor(f"{name}.bias"))
 
     def layer(name: str) -> Layer:
         return Layer(
@@ -84,9 +96,9 @@ def read_bert(file: WeightFile, *, layers: int, heads: int, epsilon: float) -> B
         )
 
     return Bert(
-        words=file.tensor("embeddings.word_embeddings.weight"),
-        positions=file.tensor("embeddings.position_embeddings.weight"),
-        segment=file.tensor("embeddings.token_type_embeddings.weight")[0],
+        words=tensor("embeddings.word_embeddings.weight"),
+        positions=tensor("embeddings.position_embeddings.weight"),
+        segment=tensor("embeddings.token_type_embeddings.weight")[0],
         norm=norm("embeddings.LayerNorm"),
         layers=[layer(f"encoder.layer.{number}") for number in range(layers)],
         heads=heads,
