@@ -103,7 +103,8 @@ class Encoder(Protocol):
 # Encoders that need no hub: name -> "module:Class", called with device= and these options.
 _BUILT_IN: Final[Mapping[str, tuple[str, Mapping[str, int]]]] = {
     "minilm": ("memstore.encoders.minilm:MiniLMEncoder", {}),
-    "minilm-192": ("memstore.encoders.minilm:MiniLMEncoder", {"dim": 192}),
+    "minilm-96": ("memstore.encoders.minilm:MiniLMEncoder", {"dim": 96}),
+    "minilm-64": ("memstore.encoders.minilm:MiniLMEncoder", {"dim": 64}),
     "hashed": ("memstore.encoders.hashed:HashedEncoder", {}),
 }
 

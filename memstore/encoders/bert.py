@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -63,22 +63,34 @@ class Bert(NamedTuple):
 
 
 def read_bert(
-    file: TensorFile, *, layers: int, heads: int, epsilon: float, prefix: str = ""
+    file: TensorFile,
+    *,
+    layers: int,
+    heads: int,
+    epsilon: float,
+    prefix: str = "",
+    changes: Mapping[str, Weights] | None = None,
 ) -> Bert:
     """Return the weights of the file by their role.
 
     Args:
         prefix: of every tensor's name.
+        changes: by name, tensors that replace those of the file, and adapters: for `NAME.weight`
+            `NAME.down` and `NAME.up`.
 
     Raises:
         EncoderUnavailable: the file lacks one, or one is not of float32.
     """
+    changed = {} if changes is None else changes
 
     def tensor(name: str) -> Weights:
-        return file.tensor(prefix + name)
+        return changed[name] if name in changed else file.tensor(prefix + name)
 
     def linear(name: str) -> Linear:
-        return Linear(tensor(f"{name}.weight"), tensor(f"{name}.bias"))
+        adapter = None
+        if f"{name}.down" in changed:
+            adapter = Adapter(changed[f"{name}.down"], changed[f"{name}.up"])
+        return Linear(tensor(f"{name}.weight"), tensor(f"{name}.bias"), adapter)
 
     def norm(name: str) -> Norm:
         return Norm(tensor(f"{name}.weight"), tensor(f"{name}.bias"))

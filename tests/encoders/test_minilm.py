@@ -21,15 +21,16 @@ from memstore.encoders.minilm import (
     GPU_BATCH_TOKENS,
     HEADS,
     LAYERS,
-    LENGTH,
     NATIVE_BATCH_TOKENS,
     NORM_EPSILON,
     TORCH_TOKENS,
     MiniLMEncoder,
     batches_in_order,
     padded_batches,
-    read_head,
+    read_adapter,
+    shortened,
 )
+from memstore.encoders.minilm_windows import LENGTH, OWN_TOKENS, SUMMARY, SUMMARY_FACTOR
 from memstore.errors import EncoderUnavailable
 from memstore.local_models import choose_device
 
@@ -47,12 +48,17 @@ def encoder() -> MiniLMEncoder:
     return MiniLMEncoder(device="cpu")
 
 
-# Vectors of a document besides those of its own words.
-DOCUMENT_EXTRA = 0
+# Vectors of a document besides those of its own words: the summary.
+DOCUMENT_EXTRA = 1
 
 
 def in_context(texts: list[str]) -> list[DocumentText]:
     return [DocumentText(text, tuple(texts[max(0, i - 2) : i])) for i, text in enumerate(texts)]
+
+
+def shipped_head(dim: int = 128) -> Linear:
+    adapter, _ = read_adapter()
+    return shortened(Linear(adapter["head.weight"], adapter["head.bias"]), dim)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +69,7 @@ def bert() -> Bert:
 
 @pytest.fixture(scope="module")
 def models(bert: Bert) -> tuple[NativeModel, TorchModel]:
-    head, _ = read_head(128)
+    head = shipped_head()
     device = choose_device("cpu", refusal=EncoderUnavailable)
     return NativeModel(bert, head), TorchModel(bert, head, device)
 
@@ -76,7 +82,7 @@ class TestTwoImplementations:
         self, encoder: MiniLMEncoder, models: tuple[NativeModel, TorchModel], context: bool
     ) -> None:
         documents = [DocumentText(text) for text in CONVERSATION]
-        windows = encoder._document_windows(in_context(CONVERSATION) if context else documents)
+        windows = encoder._windows.documents(in_context(CONVERSATION) if context else documents)
         sequences = [window.ids for window in windows]
         for one, other in zip(*(model.encode(sequences) for model in models), strict=True):
             assert one.shape == other.shape
@@ -96,7 +102,7 @@ class TestTwoImplementations:
             for layer in bert.layers
         ]
         changed = bert._replace(layers=layers)
-        head = adapted(read_head(128)[0])
+        head = adapted(shipped_head())
         device = choose_device("cpu", refusal=EncoderUnavailable)
         ids = [101, *range(3000, 3040), 102]
         (one,) = NativeModel(changed, head).encode([ids])
@@ -297,13 +303,18 @@ class TestWeights:
         assert open_encoder("minilm").identity == encoder.identity
 
     def test_a_dimension_beyond_the_shipped_head_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="at most 192"):
+        with pytest.raises(ValueError, match="1 to 128, not 384"):
             MiniLMEncoder(dim=384)
 
-    def test_the_small_head_is_the_beginning_of_the_large_one(self) -> None:
-        small, large = read_head(128)[0], read_head(192)[0]
-        np.testing.assert_array_equal(small.weight, large.weight[:128])
-        np.testing.assert_array_equal(small.bias, large.bias[:128])
+    def test_shorter_vectors_are_the_beginning_of_longer_ones(self, encoder: MiniLMEncoder) -> None:
+        text = [DocumentText(CONVERSATION[0])]
+        (short,), (long,) = (
+            MiniLMEncoder(dim=64).encode_documents(text),
+            encoder.encode_documents(text),
+        )
+        begun = long[:-1, :64]
+        begun /= np.linalg.norm(begun, axis=1, keepdims=True)
+        np.testing.assert_allclose(short[:-1], begun, atol=1e-5)
 
 
 def change_last_byte(path: Path) -> None:
@@ -342,16 +353,17 @@ class TestQueries:
         self, encoder: MiniLMEncoder
     ) -> None:
         (query,) = encoder.encode_queries(["Where does Ana's cat live?"])
-        assert query.tokens == ("where", "does", "ana", "s", "cat", "live")
-        assert query.factors.tolist() == [0.5, 0.5, 1.0, 0.5, 1.0, 1.0]
+        assert query.tokens == ("where", "does", "ana", "s", "cat", "live", SUMMARY)
+        assert query.factors.tolist() == [0.5, 0.5, 1.0, 0.5, 1.0, 1.0, SUMMARY_FACTOR]
         assert query.contrast
 
     def test_a_statement_keeps_special_tokens_and_leaves_stopwords_alone(
         self, encoder: MiniLMEncoder
     ) -> None:
         (query,) = encoder.encode_queries(["The flat in Lisbon, at last."])
-        assert query.tokens == ("[CLS]", "the", "flat", "in", "lisbon", "at", "last", "[SEP]")
-        assert set(query.factors.tolist()) == {1.0}
+        words = ("[CLS]", "the", "flat", "in", "lisbon", "at", "last", "[SEP]")
+        assert query.tokens == (*words, SUMMARY)
+        assert query.factors.tolist() == [1.0] * len(words) + [SUMMARY_FACTOR]
 
     def test_the_first_piece_of_a_longer_word_is_no_stopword(self, encoder: MiniLMEncoder) -> None:
         (query,) = encoder.encode_queries(["where is Shevchenko?"])
@@ -361,11 +373,11 @@ class TestQueries:
 
     def test_a_question_of_punctuation_keeps_what_there_is(self, encoder: MiniLMEncoder) -> None:
         (query,) = encoder.encode_queries(["?"])
-        assert query.tokens == ("[CLS]", "?", "[SEP]")
+        assert query.tokens == ("[CLS]", "?", "[SEP]", SUMMARY)
 
     def test_markers_in_a_text_are_text(self, encoder: MiniLMEncoder) -> None:
         (query,) = encoder.encode_queries(["what is [SEP]?"])
-        assert query.tokens == ("what", "is", "sep")
+        assert query.tokens == ("what", "is", "sep", SUMMARY)
 
     def test_an_encoded_query_is_cached_and_read_only(self, encoder: MiniLMEncoder) -> None:
         first, twin = encoder.encode_queries(["where is Ana?", "where is Ana?"])
@@ -418,9 +430,11 @@ class TestDocuments:
     def test_a_vector_stands_for_the_characters_its_token_was_read_from(
         self, encoder: MiniLMEncoder, text: str
     ) -> None:
-        (window,) = encoder._document_windows([DocumentText(text, ("Before.", "And then?"))])
-        kept = [encoder._token(window.ids[place]) for place in window.kept]
-        spans = encoder.vector_spans(text)
+        (window,) = encoder._windows.documents([DocumentText(text, ("Before.", "And then?"))])
+        names = encoder._windows._tokenizer.id_to_token
+        kept = [names(window.ids[place]) for place in window.kept]
+        *spans, last = encoder.vector_spans(text)
+        assert last == SUMMARY
         written = [span if isinstance(span, str) else text[slice(*span)] for span in spans]
         plain = str.maketrans("áé", "ae")
         assert len(kept) == len(written)
@@ -429,6 +443,14 @@ class TestDocuments:
             for token, word in zip(kept, written, strict=True)
             if token != "[UNK]"
         ]
+
+    def test_the_last_vector_is_the_mean_of_the_others(self, encoder: MiniLMEncoder) -> None:
+        for vectors in [
+            *encoder.encode_documents([DocumentText(CONVERSATION[0])]),
+            encoder.encode_queries([CONVERSATION[1]])[0].vectors,
+        ]:
+            mean = vectors[:-1].mean(axis=0)
+            np.testing.assert_allclose(vectors[-1], mean / np.linalg.norm(mean), atol=1e-6)
 
     def test_only_the_last_two_texts_of_a_context_count(self, encoder: MiniLMEncoder) -> None:
         two, many = encoder.encode_documents(
@@ -444,15 +466,15 @@ class TestDocuments:
         alone, after = encoder.encode_documents(
             [DocumentText(long), DocumentText(long, context=("Ana moved.", "To where?"))]
         )
-        assert len(alone) == LENGTH - 2 + DOCUMENT_EXTRA
+        assert len(alone) == OWN_TOKENS + DOCUMENT_EXTRA
         np.testing.assert_allclose(alone, after, atol=1e-6)
 
     def test_no_window_is_longer_than_the_document_length(self, encoder: MiniLMEncoder) -> None:
         context = ("ana " * 500, "ben " * 500)
         for words in (1, 100, 200, 253, 254, 255, 400):
-            (window,) = encoder._document_windows([DocumentText("cat " * words, context)])
+            (window,) = encoder._windows.documents([DocumentText("cat " * words, context)])
             assert len(window.ids) <= LENGTH
-            assert len(window.kept) == min(words, LENGTH - 2) + DOCUMENT_EXTRA
+            assert len(window.kept) == min(words, OWN_TOKENS)
 
 
 def test_a_query_has_the_same_bits_alone_and_in_company() -> None:
