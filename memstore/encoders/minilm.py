@@ -21,7 +21,7 @@ import numpy as np
 from safetensors.numpy import load
 
 from memstore.encoders import DocumentText, EncoderIdentity, QueryVectors, VectorSpan
-from memstore.encoders.bert import Linear, NativeModel, Weights, read_bert
+from memstore.encoders.bert import Bert, Linear, NativeModel, read_bert
 from memstore.encoders.bert_weights import (
     TOKENIZER_SHA256,
     WEIGHTS_NAME,
@@ -92,11 +92,7 @@ class MiniLMEncoder:
         self._device = device
         self._weights = WeightFile(found / WEIGHTS_NAME)
         self._weights.verify(recorded=True)
-        adapter, adapter_sha256 = read_adapter()
-        self._bert = read_bert(
-            self._weights, layers=LAYERS, heads=HEADS, epsilon=NORM_EPSILON, changes=adapter
-        )
-        self._head = shortened(Linear(adapter["head.weight"], adapter["head.bias"]), dim)
+        self._bert, self._head, adapter_sha256 = read_adapted(self._weights, dim)
         self._native = NativeModel(self._bert, self._head)
         self._torch: TorchModel | None = None
         self._gpu = device != "cpu" and (device != "auto" or has_gpu_driver())
@@ -255,16 +251,14 @@ def padded_batches(lengths: Sequence[int]) -> list[list[int]]:
     return batches
 
 
-def read_adapter(path: Path = ADAPTER_FILE) -> tuple[dict[str, Weights], str]:
-    """Return the tensors of an adapter by name, and the SHA-256 of the file."""
-    content = path.read_bytes()
-    tensors = {name: part.astype(np.float32) for name, part in load(content).items()}
-    return tensors, hashlib.sha256(content).hexdigest()
-
-
-def shortened(head: Linear, dim: int) -> Linear:
-    """Return the head's first `dim` outputs."""
-    if not 1 <= dim <= len(head.weight):
-        raise ValueError(f"dim must be 1 to {len(head.weight)}, not {dim}.")
-    bias = None if head.bias is None else head.bias[:dim]
-    return Linear(head.weight[:dim], bias)
+def read_adapted(
+    weights: WeightFile, dim: int = DIM, adapter: Path = ADAPTER_FILE
+) -> tuple[Bert, Linear, str]:
+    """Return the adapted model, the first `dim` outputs of its head, and the adapter's SHA-256."""
+    content = adapter.read_bytes()
+    changes = {name: part.astype(np.float32) for name, part in load(content).items()}
+    bert = read_bert(weights, layers=LAYERS, heads=HEADS, epsilon=NORM_EPSILON, changes=changes)
+    weight, bias = changes["head.weight"], changes["head.bias"]
+    if not 1 <= dim <= len(weight):
+        raise ValueError(f"dim must be 1 to {len(weight)}, not {dim}.")
+    return bert, Linear(weight[:dim], bias[:dim]), hashlib.sha256(content).hexdigest()

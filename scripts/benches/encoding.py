@@ -25,10 +25,11 @@ import torch
 from numpy.typing import NDArray
 
 from memstore.encoders._bert import Model, instruction_sets
-from memstore.encoders.bert import Bert, Layer, Linear, NativeModel, Norm, read_bert
+from memstore.encoders.bert import Bert, Layer, Linear, NativeModel, Norm
 from memstore.encoders.bert_torch import TorchModel
 from memstore.encoders.bert_weights import WEIGHTS_NAME, WeightFile, find_model_folder
-from memstore.encoders.minilm import HEADS, LAYERS, LENGTH, NORM_EPSILON, read_head
+from memstore.encoders.minilm import read_adapted
+from memstore.encoders.minilm_windows import LENGTH
 
 Call = Callable[[], Any]
 QUERY_TARGET = "> 1, minilm's of 16 in 10 ms"
@@ -44,8 +45,8 @@ def main() -> None:
     parser.add_argument("--large", action="store_true", help="also random weights of 12 x 768")
     options = parser.parse_args()
     weights = WeightFile(find_model_folder() / WEIGHTS_NAME)
-    bert = read_bert(weights, layers=LAYERS, heads=HEADS, epsilon=NORM_EPSILON)
-    models = {"minilm": (bert, read_head(128)[0])}
+    bert, head, _ = read_adapted(weights)
+    models = {"minilm": (bert, head)}
     if options.large:
         models["12 x 768, random"] = random_bert()
 

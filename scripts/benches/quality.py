@@ -7,7 +7,8 @@ bundled encoder and asked with the profiles `semantic` and `balanced`, and besid
 
 - raw: the token states of all-MiniLM-L6-v2 compared as they are, 384 numbers each, without context;
 - single vector: what that model was made for, the mean of the states;
-- BM25: SQLite's full text search with English stems, a text with any word of the question.
+- BM25: SQLite's full text search with English stems, a text with any word of the query; of a
+  question, no stopwords.
 
 The first two go through the same store. Prints a JSON line per data set and way, with the mean
 difference of `semantic` to it and that difference's 95 % interval (paired bootstrap). --readme
@@ -31,6 +32,7 @@ from memstore import MemoryStore
 from memstore.encoders import DocumentText, EncoderIdentity, QueryVectors, VectorSpan
 from memstore.encoders.bert import NativeModel, read_bert
 from memstore.encoders.bert_weights import WEIGHTS_NAME, WeightFile, find_model_folder
+from memstore.encoders.english import STOPWORDS, is_question
 from memstore.encoders.minilm import HEADS, LAYERS, NORM_EPSILON
 from memstore.encoders.minilm_windows import LENGTH, SUMMARY, Windows
 from memstore.evaluation.bootstrap import interval
@@ -163,7 +165,9 @@ def full_text(dataset: Dataset, questions: Sequence[Question]) -> Metrics:
         tables[namespace].executemany("insert into found values (?, ?)", pairs)
     found = []
     for question in questions:
-        words = dict.fromkeys(re.findall(r"\w+", question.text))
+        words = list(dict.fromkeys(re.findall(r"\w+", question.text)))
+        if is_question(question.text):  # elsewhere, leaving them out makes it worse
+            words = [word for word in words if word.lower() not in STOPWORDS] or words
         rows = tables[question.namespace].execute(
             "select id from found where found match ? order by rank limit 10",
             [" OR ".join(f'"{word}"' for word in words)],

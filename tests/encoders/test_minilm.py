@@ -27,8 +27,7 @@ from memstore.encoders.minilm import (
     MiniLMEncoder,
     batches_in_order,
     padded_batches,
-    read_adapter,
-    shortened,
+    read_adapted,
 )
 from memstore.encoders.minilm_windows import LENGTH, OWN_TOKENS, SUMMARY, SUMMARY_FACTOR
 from memstore.errors import EncoderUnavailable
@@ -56,20 +55,19 @@ def in_context(texts: list[str]) -> list[DocumentText]:
     return [DocumentText(text, tuple(texts[max(0, i - 2) : i])) for i, text in enumerate(texts)]
 
 
-def shipped_head(dim: int = 128) -> Linear:
-    adapter, _ = read_adapter()
-    return shortened(Linear(adapter["head.weight"], adapter["head.bias"]), dim)
+@pytest.fixture(scope="module")
+def weights() -> WeightFile:
+    return WeightFile(bert_weights.find_model_folder() / WEIGHTS_NAME)
 
 
 @pytest.fixture(scope="module")
-def bert() -> Bert:
-    weights = WeightFile(bert_weights.find_model_folder() / WEIGHTS_NAME)
+def bert(weights: WeightFile) -> Bert:
     return read_bert(weights, layers=LAYERS, heads=HEADS, epsilon=NORM_EPSILON)
 
 
 @pytest.fixture(scope="module")
-def models(bert: Bert) -> tuple[NativeModel, TorchModel]:
-    head = shipped_head()
+def models(weights: WeightFile) -> tuple[NativeModel, TorchModel]:
+    bert, head, _ = read_adapted(weights)
     device = choose_device("cpu", refusal=EncoderUnavailable)
     return NativeModel(bert, head), TorchModel(bert, head, device)
 
@@ -88,7 +86,7 @@ class TestTwoImplementations:
             assert one.shape == other.shape
             np.testing.assert_allclose(one, other, atol=1e-5)
 
-    def test_they_agree_on_adapters(self, bert: Bert) -> None:
+    def test_they_agree_on_adapters(self, weights: WeightFile, bert: Bert) -> None:
         rng = np.random.default_rng(0)
 
         def adapted(linear: Linear) -> Linear:
@@ -102,7 +100,7 @@ class TestTwoImplementations:
             for layer in bert.layers
         ]
         changed = bert._replace(layers=layers)
-        head = adapted(shipped_head())
+        head = adapted(read_adapted(weights)[1])
         device = choose_device("cpu", refusal=EncoderUnavailable)
         ids = [101, *range(3000, 3040), 102]
         (one,) = NativeModel(changed, head).encode([ids])
