@@ -155,7 +155,7 @@ class NativeModel:
         Args:
             seen: of each sequence, the number of its first tokens that all of them look at; by
                 default all.
-            threads: at most so many, by default `usable_threads()`; a few hundred tokens use one.
+            threads: at most so many, by default `usable_threads()`, and one per 64 tokens.
 
         Raises:
             ValueError: a sequence is empty or longer than the positions there are.

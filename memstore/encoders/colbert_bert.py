@@ -16,7 +16,7 @@ from typing import Any, Final
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
 from memstore.encoders import VectorSpan
-from memstore.encoders.bert import Linear, NativeModel, read_bert
+from memstore.encoders.bert import Linear, NativeModel, read_bert, usable_threads
 from memstore.encoders.checkpoints import (
     CheckpointSettings,
     EncodedQuery,
@@ -38,6 +38,8 @@ SIZES: Final = (
     "num_hidden_layers",
     "vocab_size",
 )
+# Of one call, per thread: a few seconds, after which whoever interrupts is heard.
+CALL_TEXTS: Final = 16
 FIX: Final = "Use a folder that `hf download` wrote completely."
 
 
@@ -139,12 +141,17 @@ class BertCheckpoint:
     def encode_documents(self, texts: Sequence[str]) -> list[TokenVectors]:
         prefix, length = self.settings.document_prefix, self.settings.document_length
         sequences = [self._cut(ids, length) for ids in self._ids(prefix, texts)]
-        kept = [
+        kept_places = [
             [place for place, token in enumerate(ids) if token not in self._skipped]
             for ids in sequences
         ]
-        encoded = self._model.encode(sequences)
-        return [vectors[places] for vectors, places in zip(encoded, kept, strict=True)]
+        results: list[TokenVectors] = []
+        step = CALL_TEXTS * usable_threads()
+        for first in range(0, len(texts), step):
+            encoded = self._model.encode(sequences[first : first + step])
+            places = kept_places[first : first + step]
+            results += [vectors[kept] for vectors, kept in zip(encoded, places, strict=True)]
+        return results
 
     def encode_queries(self, texts: Sequence[str]) -> list[EncodedQuery]:
         length = self.settings.query_length
