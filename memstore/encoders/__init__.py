@@ -24,6 +24,7 @@ class EncoderIdentity:
 
     `fingerprint` is the SHA-256 (hex) of the weights and of every setting that changes a vector.
     Lengths are tokens, special tokens and prefix included. `options` are for people to read.
+    `context`: whether the texts before a document change its vectors.
     """
 
     name: str
@@ -32,6 +33,7 @@ class EncoderIdentity:
     document_length: int
     query_length: int
     options: Mapping[str, str | int | float | bool | list[str] | None] = field(default_factory=dict)
+    context: bool = True
 
 
 @dataclass(frozen=True, slots=True)

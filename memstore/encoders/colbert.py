@@ -56,6 +56,7 @@ class ColBERTEncoder:
             dim=settings.dim,
             document_length=settings.document_length,
             query_length=settings.query_length,
+            context=False,
             options={
                 "query_prefix": settings.query_prefix,
                 "document_prefix": settings.document_prefix,

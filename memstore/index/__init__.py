@@ -17,6 +17,7 @@ from memstore.index.files import (
     read_array,
 )
 from memstore.index.hot import HotTier, HotView
+from memstore.index.pooling import cluster, pool
 from memstore.index.quantization import dequantize, quantize
 from memstore.index.sealed import Depths, SealedSearch, SealedView, depths_for
 from memstore.index.segments import (
@@ -44,11 +45,13 @@ __all__ = [
     "centroid_count",
     "check_manifest",
     "check_sizes",
+    "cluster",
     "copy_segment",
     "damaged_files",
     "depths_for",
     "dequantize",
     "folder_of",
+    "pool",
     "quantize",
     "read_array",
     "sample_size",
