@@ -2,9 +2,8 @@
 
 The model was trained for one vector per text. Its token states rank conversations well when
 compared token by token, given what was found by measurement (`docs/encoders.md`): an adapter of a
-megabyte, trained on conversations; no vectors for punctuation, one for the text as a whole; and a
-query token counts by how much its best match stands out in the searched namespace, less if it is a
-stopword.
+megabyte, trained on conversations; no vectors for punctuation; and a query token counts by how much
+its best match stands out in the searched namespace, less if it is a stopword.
 """
 
 from __future__ import annotations
@@ -34,10 +33,8 @@ from memstore.encoders.minilm_windows import (
     CONTEXT_TOKENS,
     LENGTH,
     STOPWORD_FACTOR,
-    SUMMARY_FACTOR,
     Window,
     Windows,
-    with_summary,
 )
 from memstore.errors import EncoderUnavailable
 from memstore.local_models import choose_device, has_gpu_driver
@@ -116,7 +113,6 @@ class MiniLMEncoder:
                 "context_texts": CONTEXT_TEXTS,
                 "context_tokens": CONTEXT_TOKENS,
                 "stopword_factor": STOPWORD_FACTOR,
-                "summary_factor": SUMMARY_FACTOR,
             },
         )
 
@@ -129,7 +125,7 @@ class MiniLMEncoder:
         return self._windows.spans(text)
 
     def vector_spans(self, text: str) -> list[VectorSpan]:
-        """Return what each vector of the text stands for; the last one, "[MEAN]", for all of it."""
+        """Return what each vector that is kept of the text stands for."""
         return self._windows.vector_spans(text)
 
     def encode_documents(
@@ -190,7 +186,7 @@ class MiniLMEncoder:
         model: NativeModel | TorchModel,
         progress: Callable[[int], None] | None = None,
     ) -> list[TokenVectors]:
-        """Return the kept vectors per window and their summary, in the order given."""
+        """Return the kept vectors per window, in the order given."""
         results: list[TokenVectors | None] = [None] * len(windows)
         lengths = [len(window.ids) for window in windows]
         if isinstance(model, NativeModel):
@@ -200,7 +196,7 @@ class MiniLMEncoder:
         for batch in batches:
             encoded = model.encode([windows[place].ids for place in batch])
             for place, vectors in zip(batch, encoded, strict=True):
-                results[place] = with_summary(vectors[windows[place].kept])
+                results[place] = vectors[windows[place].kept]
             if progress is not None:
                 progress(len(batch))
         return [vectors for vectors in results if vectors is not None]

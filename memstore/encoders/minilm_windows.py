@@ -18,19 +18,12 @@ from tokenizers import Tokenizer
 from memstore.encoders import DocumentText, VectorSpan
 from memstore.encoders.bert_weights import read_tokenizer
 from memstore.encoders.english import STOPWORDS, is_question
-from memstore.maxsim import TokenVectors
 from memstore.surrogates import replace_surrogates
 
-LENGTH: Final = 256  # most vectors of a text
-OWN_TOKENS: Final = LENGTH - 3  # of a text: [CLS], [SEP] and the summary are vectors too
+LENGTH: Final = 256  # tokens of a window, [CLS] and [SEP] included
 CONTEXT_TEXTS: Final = 2
 CONTEXT_TOKENS: Final = 90  # of all context texts together
 STOPWORD_FACTOR: Final = 0.5
-
-# The last vector of every text, the mean of its others at unit length, and what it counts in a
-# query: how close two texts are as wholes.
-SUMMARY: Final = "[MEAN]"
-SUMMARY_FACTOR: Final = 2.0
 
 # Below this many texts, tokenizing in parallel gains nothing, and it starts threads that make the
 # tokenizers package complain on stderr if the process is forked later.
@@ -45,7 +38,7 @@ class Window(NamedTuple):
 
 
 class QueryWindow(NamedTuple):
-    """A window with the names and factors of its vectors, the summary included.
+    """A window with the names and factors of its vectors.
 
     `truncated`: the text was longer than the window.
     """
@@ -74,11 +67,11 @@ class Windows:
         return [(int(start), int(end)) for start, end in encoding.offsets]
 
     def vector_spans(self, text: str) -> list[VectorSpan]:
-        """Return what each vector of a document stands for, the summary included."""
+        """Return what each vector of a document stands for."""
         encoding = self._tokenizer.encode(replace_surrogates(text), add_special_tokens=False)
-        own = list(zip(encoding.ids, encoding.offsets, strict=True))[:OWN_TOKENS]
+        own = list(zip(encoding.ids, encoding.offsets, strict=True))[: LENGTH - 2]
         kept: list[VectorSpan] = [span for token, span in own if token not in self._punctuation]
-        return [*(kept or ["[CLS]", *(span for _, span in own), "[SEP]"]), SUMMARY]
+        return kept or ["[CLS]", *(span for _, span in own), "[SEP]"]
 
     def documents(self, documents: Sequence[DocumentText]) -> list[Window]:
         """Return a window per document, with up to the last two texts of its context."""
@@ -97,8 +90,8 @@ class Windows:
         return [self._query(*pair) for pair in zip(texts, self._ids(texts), strict=True)]
 
     def _document(self, own: list[int], context: list[list[int]]) -> Window:
-        own = own[:OWN_TOKENS]
-        room = min(CONTEXT_TOKENS, OWN_TOKENS - len(own))
+        own = own[: LENGTH - 2]
+        room = min(CONTEXT_TOKENS, LENGTH - 2 - len(own))
         # Equal shares, and the beginning of each: "speaker: …" tells whose turn it was.
         before = [token for text in context for token in text[: room // len(context)]]
         ids = [self._cls, *before, *own, self._sep]
@@ -110,7 +103,7 @@ class Windows:
         return Window(ids, kept)
 
     def _query(self, text: str, tokens: list[int]) -> QueryWindow:
-        ids = [self._cls, *tokens[:OWN_TOKENS], self._sep]
+        ids = [self._cls, *tokens[: LENGTH - 2], self._sep]
         kept = [place for place, token in enumerate(ids) if token not in self._punctuation]
         names = [self._tokenizer.id_to_token(token) or "" for token in ids]
         factors = np.ones(len(ids), dtype=np.float32)
@@ -120,9 +113,9 @@ class Windows:
             kept = kept[1:-1] or list(range(len(ids)))
         return QueryWindow(
             Window(ids, kept),
-            tokens=(*(names[place] for place in kept), SUMMARY),
-            factors=np.append(factors[kept], np.float32(SUMMARY_FACTOR)),
-            truncated=len(tokens) > OWN_TOKENS,
+            tokens=tuple(names[place] for place in kept),
+            factors=factors[kept],
+            truncated=len(tokens) > LENGTH - 2,
         )
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
@@ -148,10 +141,3 @@ def _stopwords(names: list[str]) -> list[int]:
         for place, (name, follower) in enumerate(zip(names, followers, strict=True))
         if name in STOPWORDS and not follower.startswith("##")
     ]
-
-
-def with_summary(vectors: TokenVectors) -> TokenVectors:
-    """Return the vectors, (tokens, dim), followed by their mean at unit length."""
-    mean = vectors.mean(axis=0, dtype=np.float64)
-    summary = mean / max(float(np.linalg.norm(mean)), 1e-12)
-    return np.concatenate([vectors, summary[None].astype(np.float32)])

@@ -34,7 +34,7 @@ from memstore.encoders.bert import NativeModel, read_bert
 from memstore.encoders.bert_weights import WEIGHTS_NAME, WeightFile, find_model_folder
 from memstore.encoders.english import STOPWORDS, is_question
 from memstore.encoders.minilm import HEADS, LAYERS, NORM_EPSILON
-from memstore.encoders.minilm_windows import LENGTH, SUMMARY, Windows
+from memstore.encoders.minilm_windows import LENGTH, Windows
 from memstore.evaluation.bootstrap import interval
 from memstore.evaluation.datasets import Dataset, read_dataset
 from memstore.evaluation.metrics import METRICS, score
@@ -84,7 +84,7 @@ class RawStates:
         return self._windows.spans(text)
 
     def vector_spans(self, text: str) -> list[VectorSpan]:
-        return [span for span in self._windows.vector_spans(text) if span != SUMMARY]
+        return self._windows.vector_spans(text)
 
     def encode_documents(
         self, documents: Sequence[DocumentText], *, progress: Callable[[int], None] | None = None
@@ -121,7 +121,7 @@ class SingleVector(RawStates):
     name = "single vector"
 
     def vector_spans(self, text: str) -> list[VectorSpan]:
-        return [SUMMARY]
+        return ["[MEAN]"]
 
     def vectors(self, states: TokenVectors, kept: list[int]) -> TokenVectors:
         return unit(states.mean(axis=0, keepdims=True))

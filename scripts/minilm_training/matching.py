@@ -11,14 +11,6 @@ from torch.nn import functional
 SCALE = 25.0
 
 
-def with_summary(vectors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """Return each text's vectors, (tokens, dim), followed by their mean at unit length."""
-    return [
-        torch.cat([rows, functional.normalize(rows.mean(dim=0, keepdim=True), dim=1)])
-        for rows in vectors
-    ]
-
-
 def scores(
     queries: Sequence[torch.Tensor],
     documents: Sequence[torch.Tensor],

@@ -29,7 +29,7 @@ from memstore.encoders.minilm import (
     padded_batches,
     read_adapted,
 )
-from memstore.encoders.minilm_windows import LENGTH, OWN_TOKENS, SUMMARY, SUMMARY_FACTOR
+from memstore.encoders.minilm_windows import LENGTH
 from memstore.errors import EncoderUnavailable
 from memstore.local_models import choose_device
 
@@ -45,10 +45,6 @@ CONVERSATION = [
 @pytest.fixture(scope="module")
 def encoder() -> MiniLMEncoder:
     return MiniLMEncoder(device="cpu")
-
-
-# Vectors of a document besides those of its own words: the summary.
-DOCUMENT_EXTRA = 1
 
 
 def in_context(texts: list[str]) -> list[DocumentText]:
@@ -310,9 +306,9 @@ class TestWeights:
             MiniLMEncoder(dim=64).encode_documents(text),
             encoder.encode_documents(text),
         )
-        begun = long[:-1, :64]
+        begun = long[:, :64]
         begun /= np.linalg.norm(begun, axis=1, keepdims=True)
-        np.testing.assert_allclose(short[:-1], begun, atol=1e-5)
+        np.testing.assert_allclose(short, begun, atol=1e-5)
 
 
 def change_last_byte(path: Path) -> None:
@@ -351,8 +347,8 @@ class TestQueries:
         self, encoder: MiniLMEncoder
     ) -> None:
         (query,) = encoder.encode_queries(["Where does Ana's cat live?"])
-        assert query.tokens == ("where", "does", "ana", "s", "cat", "live", SUMMARY)
-        assert query.factors.tolist() == [0.5, 0.5, 1.0, 0.5, 1.0, 1.0, SUMMARY_FACTOR]
+        assert query.tokens == ("where", "does", "ana", "s", "cat", "live")
+        assert query.factors.tolist() == [0.5, 0.5, 1.0, 0.5, 1.0, 1.0]
         assert query.contrast
 
     def test_a_statement_keeps_special_tokens_and_leaves_stopwords_alone(
@@ -360,8 +356,8 @@ class TestQueries:
     ) -> None:
         (query,) = encoder.encode_queries(["The flat in Lisbon, at last."])
         words = ("[CLS]", "the", "flat", "in", "lisbon", "at", "last", "[SEP]")
-        assert query.tokens == (*words, SUMMARY)
-        assert query.factors.tolist() == [1.0] * len(words) + [SUMMARY_FACTOR]
+        assert query.tokens == words
+        assert query.factors.tolist() == [1.0] * len(words)
 
     def test_the_first_piece_of_a_longer_word_is_no_stopword(self, encoder: MiniLMEncoder) -> None:
         (query,) = encoder.encode_queries(["where is Shevchenko?"])
@@ -371,11 +367,11 @@ class TestQueries:
 
     def test_a_question_of_punctuation_keeps_what_there_is(self, encoder: MiniLMEncoder) -> None:
         (query,) = encoder.encode_queries(["?"])
-        assert query.tokens == ("[CLS]", "?", "[SEP]", SUMMARY)
+        assert query.tokens == ("[CLS]", "?", "[SEP]")
 
     def test_markers_in_a_text_are_text(self, encoder: MiniLMEncoder) -> None:
         (query,) = encoder.encode_queries(["what is [SEP]?"])
-        assert query.tokens == ("what", "is", "sep", SUMMARY)
+        assert query.tokens == ("what", "is", "sep")
 
     def test_an_encoded_query_is_cached_and_read_only(self, encoder: MiniLMEncoder) -> None:
         first, twin = encoder.encode_queries(["where is Ana?", "where is Ana?"])
@@ -403,7 +399,7 @@ class TestDocuments:
 
     def test_punctuation_gets_no_vectors(self, encoder: MiniLMEncoder) -> None:
         one, other = encoder.encode_documents([DocumentText("Ana, Ben."), DocumentText("Ana Ben")])
-        assert len(one) == len(other) == DOCUMENT_EXTRA + 2
+        assert len(one) == len(other) == 2
 
     def test_context_changes_a_documents_vectors_but_not_their_number(
         self, encoder: MiniLMEncoder
@@ -431,8 +427,7 @@ class TestDocuments:
         (window,) = encoder._windows.documents([DocumentText(text, ("Before.", "And then?"))])
         names = encoder._windows._tokenizer.id_to_token
         kept = [names(window.ids[place]) for place in window.kept]
-        *spans, last = encoder.vector_spans(text)
-        assert last == SUMMARY
+        spans = encoder.vector_spans(text)
         written = [span if isinstance(span, str) else text[slice(*span)] for span in spans]
         plain = str.maketrans("áé", "ae")
         assert len(kept) == len(written)
@@ -441,14 +436,6 @@ class TestDocuments:
             for token, word in zip(kept, written, strict=True)
             if token != "[UNK]"
         ]
-
-    def test_the_last_vector_is_the_mean_of_the_others(self, encoder: MiniLMEncoder) -> None:
-        for vectors in [
-            *encoder.encode_documents([DocumentText(CONVERSATION[0])]),
-            encoder.encode_queries([CONVERSATION[1]])[0].vectors,
-        ]:
-            mean = vectors[:-1].mean(axis=0)
-            np.testing.assert_allclose(vectors[-1], mean / np.linalg.norm(mean), atol=1e-6)
 
     def test_only_the_last_two_texts_of_a_context_count(self, encoder: MiniLMEncoder) -> None:
         two, many = encoder.encode_documents(
@@ -464,7 +451,7 @@ class TestDocuments:
         alone, after = encoder.encode_documents(
             [DocumentText(long), DocumentText(long, context=("Ana moved.", "To where?"))]
         )
-        assert len(alone) == OWN_TOKENS + DOCUMENT_EXTRA
+        assert len(alone) == LENGTH - 2
         np.testing.assert_allclose(alone, after, atol=1e-6)
 
     def test_no_window_is_longer_than_the_document_length(self, encoder: MiniLMEncoder) -> None:
@@ -472,7 +459,7 @@ class TestDocuments:
         for words in (1, 100, 200, 253, 254, 255, 400):
             (window,) = encoder._windows.documents([DocumentText("cat " * words, context)])
             assert len(window.ids) <= LENGTH
-            assert len(window.kept) == min(words, OWN_TOKENS)
+            assert len(window.kept) == min(words, LENGTH - 2)
 
 
 def test_a_query_has_the_same_bits_alone_and_in_company() -> None:
