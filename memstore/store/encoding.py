@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from memstore import passages
 from memstore.catalog.vectors import PassageVectors
 from memstore.encoders import DocumentText, Encoder
-from memstore.index import cluster, pool, quantize
+from memstore.index import Clusters, cluster, pool, quantize
 from memstore.maxsim import TokenVectors
 from memstore.settings import VectorSettings
 
@@ -67,16 +69,16 @@ def encode(
         spans.append(found)
         documents += [_document(item, heading, span.start, span.end) for span in found]
     encoded = (
-        vectors
+        pooled(encoder, document.text, token_vectors, settings.pooling)[0]
         for first in range(0, len(documents), _AT_ONCE)
-        for vectors in encoder.encode_documents(documents[first : first + _AT_ONCE])
+        for document, token_vectors in zip(
+            documents[first : first + _AT_ONCE],
+            encoder.encode_documents(documents[first : first + _AT_ONCE]),
+            strict=True,
+        )
     )
     return [
-        tuple(
-            _quantised(span.start, span.end, _pooled(next(encoded), settings.pooling))
-            for span in found
-        )
-        for found in spans
+        tuple(_quantised(span.start, span.end, next(encoded)) for span in found) for found in spans
     ]
 
 
@@ -91,8 +93,24 @@ def _document(item: Written, heading: str, start: int, end: int) -> DocumentText
     return DocumentText(f"{heading}{item.text[start:end]}", item.context if first else ())
 
 
-def _pooled(token_vectors: TokenVectors, factor: int) -> TokenVectors:
-    return token_vectors if factor == 1 else pool(token_vectors, cluster(token_vectors, factor))
+def pooled(
+    encoder: Encoder, text: str, token_vectors: TokenVectors, factor: int
+) -> tuple[TokenVectors, Clusters]:
+    """Return the vectors that are stored, (vectors, dim), and the number of that of each token.
+
+    Only tokens of the text share one: a marker, such as the mean of all, stands for something else.
+
+    Args:
+        text: of which the encoder made the vectors, (tokens, dim).
+    """
+    if factor == 1:
+        return token_vectors, np.arange(len(token_vectors))
+    spans = encoder.vector_spans(text)
+    markers = [place for place, span in enumerate(spans) if isinstance(span, str)]
+    if len(spans) != len(token_vectors):  # of a checkpoint that pools itself
+        markers = []
+    clusters = cluster(token_vectors, factor, alone=markers)
+    return pool(token_vectors, clusters), clusters
 
 
 def passage_heading(encoder: Encoder, title: str | None) -> str:

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memstore.encoders import Encoder, QueryVectors, VectorSpan
-from memstore.index import cluster, pool
 from memstore.maxsim import TokenVectors
-from memstore.store.encoding import passage_heading
+from memstore.store.encoding import passage_heading, pooled
 from memstore.types import Memory, Passage, TokenMatch
 
 # The vectors (tokens, dim) of a passage by its id; None where there are none.
@@ -50,9 +49,8 @@ def token_matches(
     own, clusters = stored, np.arange(len(stored))
     if pooling > 1 and read_again is not None:
         own = read_again()
-        clusters = cluster(own, pooling)
-        pooled = pool(own, clusters)
-        if pooled.shape != stored.shape or (pooled * stored).sum(axis=1).min() < _SAME:
+        shared, clusters = pooled(encoder, f"{heading}{passage.text}", own, pooling)
+        if shared.shape != stored.shape or (shared * stored).sum(axis=1).min() < _SAME:
             return ()
     if len(spans) != len(clusters):
         return ()
