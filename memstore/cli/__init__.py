@@ -7,7 +7,6 @@ Data goes to stdout, everything else to stderr. Exit status: 0 fine, 1 an error 
 from __future__ import annotations
 
 import errno
-import gc
 import io
 import os
 import sys
@@ -154,8 +153,6 @@ def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; the entry point of the `memstore` script."""
     # starting a pool of BLAS threads costs a cold query 0.1 s, which its small products never repay
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # imports make many objects that stay: looking through them for garbage costs 0.03 s
-    gc.set_threshold(50_000)
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="replace")  # stderr never raises: Python escapes there
     return cli.main(args=arguments, prog_name="memstore")
