@@ -108,6 +108,10 @@ class Settings:
     """Share of a query's entity, 0 to 1, that a memory covers which mentions its strongest
     neighbour instead (0.5 is usual). It added nothing where it was measured, so it is off."""
 
+    lexical: bool = True
+    """Whether it counts that a passage holds what a query names: quoted strings, identifiers, rare
+    words. The words are stored either way."""
+
     proposals: int = 3
     """Most memories that `add` returns with a new one because it may repeat or replace them; 0
     looks for none, and saves a search of its namespace."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 
+from memstore.catalog import full_text
 from memstore.catalog.checksums import check
 from memstore.catalog.log import erase_setting, read_setting, write_setting
 from memstore.catalog.memories import MemoryRow
@@ -191,6 +192,7 @@ def insert_sealed_memories(
             for row, passage_id, item in memories
         ],
     )
+    full_text.index_passages(connection, [row for row, _, _ in memories])
 
 
 def move_hot_passages(connection: Connection, segment_id: int, passage_ids: Sequence[int]) -> None:

@@ -1,11 +1,12 @@
 """What every module here needs of SQL: `IN` over any number of values, columns without their index,
-row numbers, those that an index has, bare rows.
+row numbers, those that an index has, bare rows, the driver itself.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -65,12 +66,18 @@ def bare_rows(
     """
     compiled = _compiled(statement)
     values = compiled.construct_params(parameters)
-    driver = connection.connection.driver_connection
-    assert driver is not None
+    driver = driver_of(connection)
     found: list[tuple[Any, ...]] = driver.execute(
         compiled.string, [values[name] for name in compiled.positiontup or ()]
     ).fetchall()
     return found
+
+
+def driver_of(connection: Connection) -> sqlite3.Connection:
+    """Return the driver's connection, for what SQLAlchemy does not know or takes longer for."""
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
 
 
 @functools.cache

@@ -23,8 +23,9 @@ from sqlalchemy import (
 from sqlalchemy.event import listen
 
 from memstore.catalog.checksums import checksum_of
+from memstore.catalog.full_text import CREATE
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 
 metadata = MetaData(
     # unnamed constraints cannot be changed by a later migration
@@ -131,6 +132,9 @@ passage = Table(
     UniqueConstraint("memory_row", "ordinal"),
     sqlite_autoincrement=True,
 )
+
+for _statement in CREATE:  # a virtual table, of which SQLAlchemy knows nothing
+    listen(passage, "after_create", DDL(_statement))  # type: ignore[no-untyped-call]  # see below
 
 hot_vector = Table(
     "hot_vector",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
 
+from memstore.catalog import full_text
 from memstore.catalog.checksums import check
 from memstore.catalog.sql import among, inserted
 from memstore.catalog.tables import hot_vector, memory, passage, segment, tombstone
@@ -66,7 +67,7 @@ class HotPassage:
 def insert_passages(
     connection: Connection, memory_row: int, passages: Sequence[PassageVectors]
 ) -> None:
-    """Store a memory's passages, in order, with their vectors."""
+    """Store a memory's passages, in order, with their vectors and words."""
     for ordinal, item in enumerate(passages):
         result = connection.execute(
             insert(passage),
@@ -82,12 +83,14 @@ def insert_passages(
                 "checksum": item.checksum,
             },
         )
+    full_text.index_passages(connection, [memory_row])
 
 
 def delete_passages(connection: Connection, memory_rows: Sequence[int]) -> int:
-    """Remove passages and, by cascade, their vectors; sealed ones leave a tombstone. Return how
-    many they are.
+    """Remove passages with their words and, by cascade, their vectors; sealed ones leave a
+    tombstone. Return how many they are.
     """
+    full_text.remove_passages(connection, memory_rows)
     theirs = among(passage.c.memory_row, memory_rows)
     leave_tombstones(connection, theirs)
     return connection.execute(delete(passage).where(theirs)).rowcount

@@ -18,6 +18,7 @@ from memstore.scoring.calibration import (
     ContrastCalibration,
     PlattCalibration,
 )
+from memstore.scoring.lexical import EXACT, LexicalWeights
 from memstore.types import ScoreKind
 
 LEAST_SLOPE = 0.05  # nats per unit of a raw score: an order survives the rounding of its log-odds
@@ -34,11 +35,15 @@ _MOST_NATS = 700.0  # beyond it exp overflows
 class Observations:
     """Candidates of questions whose answers are known; all arrays are (candidates,).
 
-    `scores` are raw; `means`, `memories` and `query_tokens` are what `Calibration` takes, 0, 1 and
-    1 for scorers that know none of it. `questions` numbers the question a candidate is of.
+    `scores` are raw; `words`, `exact` and `most` are what `LexicalWeights` takes, `means`,
+    `memories` and `query_tokens` what `Calibration` does: 0, 1 and 1 for scorers that know none of
+    it. `questions` numbers the question a candidate is of.
     """
 
     scores: NDArray[np.float64]
+    words: NDArray[np.float64]
+    exact: NDArray[np.float64]
+    most: NDArray[np.float64]
     means: NDArray[np.float64]
     memories: NDArray[np.float64]
     query_tokens: NDArray[np.float64]
@@ -105,6 +110,26 @@ def fit_contrast(
         slope_ln_tokens=(most - one) / math.log(MOST_TOKENS),
         slope_ln_memories=slope_ln_memories,
     )
+
+
+def fit_lexical(
+    observed: Observations, calibration: Calibration, weights: NDArray[np.float64] | None = None
+) -> LexicalWeights:
+    """Return what it says that candidates hold what is named, beside the log-odds of their scores.
+
+    Args:
+        weights: (candidates,), what each counts; by default all the same.
+    """
+    _, (word, absent) = _logistic(
+        np.stack([observed.words, -observed.most], axis=1),
+        observed.relevant,
+        weights,
+        towards=np.zeros(2),
+        within=[None, None],
+        least=[0.0, 0.0],
+        beside=log_odds_of(calibration, observed) + EXACT * observed.exact,
+    )
+    return LexicalWeights(word=word, exact=EXACT, absent=absent)
 
 
 def fit_platt(
@@ -182,6 +207,7 @@ def _logistic(
     towards: NDArray[np.float64],
     within: list[float | None],
     least: list[float | None],
+    beside: NDArray[np.float64] | None = None,
 ) -> tuple[float, list[float]]:
     """Return bias and coefficients of a logistic regression.
 
@@ -191,12 +217,16 @@ def _logistic(
         within: how far from that it is expected to be (a standard deviation); None: as little is
             known of it as one candidate would say.
         least: lower bound per coefficient.
+        beside: (candidates,), log-odds that are known and stay as they are: without a bias.
     """
     from scipy.optimize import minimize  # half a second that only a fit pays
 
     counts = np.ones(len(columns)) if weights is None else weights
     centre = np.average(columns, axis=0, weights=counts)
     spread = np.sqrt(np.average((columns - centre) ** 2, axis=0, weights=counts))
+    known = np.zeros(len(columns)) if beside is None else beside
+    if beside is not None:
+        centre = np.zeros_like(centre)
     spread = np.where(spread > 1e-9, spread, 1.0)
     scaled = (columns - centre) / spread
     target = towards * spread
@@ -209,19 +239,21 @@ def _logistic(
     labels = relevant.astype(np.float64)
 
     def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        nats = parameters[0] + scaled @ parameters[1:]
+        nats = known + parameters[0] + scaled @ parameters[1:]
         wrong = counts * (_sigmoid(nats) - labels)
         pull = parameters[1:] - target
         value = float(np.sum(counts * (np.logaddexp(0.0, nats) - labels * nats)))
         slope = np.concatenate([[np.sum(wrong)], scaled.T @ wrong + strength * pull])
         return value + 0.5 * float(strength @ pull**2), slope
 
-    bounds = [(None, None)] + [
+    free: tuple[float | None, float | None] = (None, None) if beside is None else (0.0, 0.0)
+    bounds = [free] + [
         (None if bound is None else bound * width, None)
         for bound, width in zip(least, spread.tolist(), strict=True)
     ]
     share = float(np.clip(np.average(labels, weights=counts), 1e-6, 1.0 - 1e-6))
-    start = np.concatenate([[math.log(share / (1.0 - share))], target])
+    bias = math.log(share / (1.0 - share)) if beside is None else 0.0
+    start = np.concatenate([[bias], target])
     options = {"maxiter": 1_000, "ftol": 1e-14, "gtol": 1e-9}
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
     coefficients = found[1:] / spread

@@ -18,25 +18,30 @@ Span = tuple[int, int]  # characters [start, end) of a memory's text
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranked:
-    """Memories with their best passages, in the order of retrieval; arrays are (memories,)."""
+    """Memories with their best passages, in the order of retrieval; arrays are (memories,).
+
+    `evidence` is what is known of a passage beside its score, in nats.
+    """
 
     positions: NDArray[np.int64]
     passage_ids: NDArray[np.int64]
     scores: NDArray[np.float64]
+    evidence: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.positions)
 
     def of(self, chosen: slice | NDArray[np.int64]) -> Ranked:
         """Return some of them."""
-        return Ranked(self.positions[chosen], self.passage_ids[chosen], self.scores[chosen])
+        return Ranked(*(getattr(self, name)[chosen] for name in self.__slots__))
 
     def followed_by(self, others: Ranked) -> Ranked:
         """Return these and the others."""
         return Ranked(
-            np.concatenate([self.positions, others.positions]),
-            np.concatenate([self.passage_ids, others.passage_ids]),
-            np.concatenate([self.scores, others.scores]),
+            *(
+                np.concatenate([getattr(self, name), getattr(others, name)])
+                for name in self.__slots__
+            )
         )
 
 
@@ -64,10 +69,10 @@ class Scorer:
         """Return log-odds, or the raw scores where nothing says how they become any."""
         return scores if self.calibrate is None else self.calibrate(scores)
 
-    def relevance(self, raw: float, semantic: float) -> Relevance:
-        """Return what a hit says of it."""
-        nats = None if self.calibrate is None else semantic
-        return Relevance(scorer=self.name, kind=self.kind, raw=raw, nats=nats)
+    def relevance(self, raw: float, nats: float) -> Relevance:
+        """Return what a hit says of it, given its log-odds if it has any."""
+        known = None if self.calibrate is None else nats
+        return Relevance(scorer=self.name, kind=self.kind, raw=raw, nats=known)
 
     def why(self, raw: float) -> str:
         """Return a raw score in words."""
@@ -90,14 +95,18 @@ class Judged:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """What was found for a query; `ids`, `keys` and `scores` (raw) are (memories,).
+    """What was found for a query; lists and arrays are (memories,), `scores` are raw.
 
-    `mean`, `memories` and `query_tokens` are what a calibration takes, 0, 1 and 1 of a reranker.
+    `words`, `exact` and `most` are what `LexicalWeights` takes, 0 where a reranker has seen it;
+    `mean`, `memories` and `query_tokens` what a calibration does, 0, 1 and 1 of a reranker.
     """
 
     ids: list[str]
     keys: list[str | None]
     scores: NDArray[np.float64]
+    words: NDArray[np.float64]
+    exact: NDArray[np.float64]
+    most: float
     mean: float
     memories: int
     query_tokens: int

@@ -10,7 +10,7 @@ from typing import TypeVar, cast
 
 from sqlalchemy import Connection, func, select, text
 
-from memstore.catalog import links, log, memories, segments, vectors
+from memstore.catalog import full_text, links, log, memories, segments, vectors
 from memstore.catalog.damage import CHECKED, any_bytes, integrity, lost_pages
 from memstore.catalog.engine import SENSELESS, named_errors, reading, rewrite, writing
 from memstore.catalog.tables import (
@@ -64,6 +64,7 @@ class _Wrong:
     rows: Rows
     orphans: list[_Orphan]
     passages: dict[int, str]
+    words: str | None
     segments: dict[int, str]
     copy: str | None
     counts: dict[tuple[int, int], str]
@@ -81,6 +82,7 @@ class _Wrong:
                 for item in self.orphans
             },
             **{("passages", row): message for row, message in self.passages.items()},
+            **({} if self.words is None else {("full_text", None): self.words}),
             **{("segment", id_): message for id_, message in self.segments.items()},
             **({} if self.copy is None else {("columns", None): self.copy}),
             **{("entity_count", place): message for place, message in self.counts.items()},
@@ -194,6 +196,7 @@ def _compare(connection: Connection, opened: OpenStore) -> _Wrong:
             rows,
             tried(lambda: _orphans(connection), []),
             tried(lambda: broken_passages(connection, dim), {}),
+            tried(lambda: full_text.difference(connection), None),
             tried(lambda: broken_segments(connection, index, dim), {}),
             tried(lambda: broken_copy(connection, index), None),
             tried(lambda: _wrong_counts(connection), {}),
@@ -242,6 +245,10 @@ def _repair(
         look: compares again.
     """
     index = opened.path / INDEX
+    words = wrong.words is not None or any(full_text.NAME in message for message in wrong.file)
+    if words:  # what is mended takes passages out of it
+        with writing(opened.engine, opened.path) as connection:
+            full_text.clear(connection)
     if wrong.rows or wrong.file:
         told |= mend_rows(opened, wrong.rows, reindex=bool(wrong.file), now=now)
         wrong = look()  # what these hid
@@ -274,7 +281,12 @@ def _repair(
     if wrong.counters:
         with writing(opened.engine, opened.path) as connection:
             recount(connection)
-    return look()
+    left = look()
+    if words or left.words is not None:
+        with writing(opened.engine, opened.path) as connection:
+            full_text.rebuild(connection)
+        left = look()
+    return left
 
 
 def _compared(opened: OpenStore) -> _Wrong:

@@ -24,6 +24,7 @@ from memstore.scoring.profiles import PROFILES, Profile
 from memstore.store.candidate_columns import read_columns, recent_use_times
 from memstore.store.candidates import Judged, Ranked
 from memstore.store.counters import NOTHING_SAID
+from memstore.store.lexical import Evidence
 from memstore.store.query_entities import QueryEntities
 from memstore.store.requests import Request
 from memstore.store.snapshot import SnapshotView
@@ -50,13 +51,15 @@ class Findings:
 class Assessed:
     """What the pass made of one list; arrays are (memories,), in the list's order.
 
-    `semantic` is log-odds, or raw scores of a scorer without a calibration. `penalties` are of
-    memories that do not hold, `shifts` of near-duplicates that changed places.
+    `semantic` is log-odds, or raw scores of a scorer without a calibration; `relevance` is that and
+    the evidence of what the query names. `penalties` are of memories that do not hold, `shifts` of
+    near-duplicates that changed places.
     """
 
     judged: Judged
     profile: Profile
     semantic: NDArray[np.float64]
+    relevance: NDArray[np.float64]
     adjusted: Adjustment
     findings: Findings
     statuses: NDArray[np.str_]
@@ -73,13 +76,13 @@ class Assessed:
 
     def order(self) -> NDArray[np.int64]:
         """Return the places in the list, best first; of equal ones the newest first."""
-        return self._by(-self.findings.columns.t_ref, -self.semantic, -self.scores)
+        return self._by(-self.findings.columns.t_ref, -self.relevance, -self.scores)
 
     @cached_property
     def semantic_ranks(self) -> NDArray[np.int64]:
         """Return where each memory would be by relevance alone, from 1 on."""
-        ranks = np.empty(len(self.semantic), dtype=np.int64)
-        order = self._by(-self.findings.columns.t_ref, -self.semantic)
+        ranks = np.empty(len(self.relevance), dtype=np.int64)
+        order = self._by(-self.findings.columns.t_ref, -self.relevance)
         ranks[order] = np.arange(1, len(order) + 1)
         return ranks
 
@@ -94,6 +97,10 @@ class Assessed:
         """Return what a memory's score is the sum of."""
         why = self.judged.scorer.why(float(self.judged.ranked.scores[place]))
         parts = [Part(name="semantic", nats=float(self.semantic[place]), why=why)]
+        lexical = float(self.judged.ranked.evidence[place])
+        if lexical != 0.0:
+            passage_id = int(self.judged.ranked.passage_ids[place])
+            parts.append(Part(name="lexical", nats=lexical, why=self.explain.named(passage_id)))
         for name in COMPONENTS:
             nats = float(self.adjusted.parts[name][place])
             if nats != 0.0:
@@ -125,6 +132,7 @@ class CognitivePass:
         text: of the query.
         valid: which memories hold at the time asked for, (memories of the view,).
         spreading: as of the settings.
+        evidence: which passages hold what the query names.
     """
 
     def __init__(
@@ -138,6 +146,7 @@ class CognitivePass:
         text: str,
         valid: NDArray[np.bool_],
         spreading: float,
+        evidence: Evidence,
     ) -> None:
         self._connection = connection
         self._view = view
@@ -156,7 +165,7 @@ class CognitivePass:
             known_at=request.known_at,
             spreading=spreading,
         )
-        self._explainer = Explainer(connection, self._entities, request.known_at)
+        self._explainer = Explainer(connection, self._entities, request.known_at, evidence)
 
     @property
     def temporal(self) -> TemporalCue | None:
@@ -182,18 +191,21 @@ class CognitivePass:
             self.flags.append("uncalibrated")
             profile = PROFILES["semantic"]
         semantic = judged.scorer.semantic(ranked.scores)
-        if like is None and profile.cap > 0 and self._degenerate(semantic, rows):
+        # where nothing is added nothing changes: even -0.0 + 0.0 would change a bit
+        relevance = np.where(ranked.evidence == 0.0, semantic, semantic + ranked.evidence)
+        if like is None and profile.cap > 0 and self._degenerate(relevance, rows):
             self.flags.append("semantic_degenerate")
             profile = PROFILES["semantic"]
         findings = self._findings(columns, rows, profile)
         statuses = self._statuses(ranked)
-        adjusted = adjust(semantic, findings.values, profile)
+        adjusted = adjust(relevance, findings.values, profile)
         invalid = self._request.include_invalid and like is None
         penalties = np.where((statuses != "current") & invalid, -INVALID_PENALTY, 0.0)
         return Assessed(
             judged=judged,
             profile=profile,
             semantic=semantic,
+            relevance=relevance,
             adjusted=adjusted,
             findings=findings,
             statuses=statuses,
@@ -204,9 +216,9 @@ class CognitivePass:
             explain=self._explainer,
         )
 
-    def _degenerate(self, semantic: NDArray[np.float64], rows: Sequence[int]) -> bool:
+    def _degenerate(self, relevance: NDArray[np.float64], rows: Sequence[int]) -> bool:
         """Whether all candidates are equally relevant, though they say different things."""
-        if len(semantic) < 3 or float(np.std(semantic)) >= 1e-9:
+        if len(relevance) < 3 or float(np.std(relevance)) >= 1e-9:
             return False
         texts = select(memory.c.text).where(among(memory.c.row, rows))
         return len(set(self._connection.scalars(texts))) >= 3
@@ -292,11 +304,20 @@ class Explainer:
     """Says why a component found what it found; asked only for the hits that are shown."""
 
     def __init__(
-        self, connection: Connection, entities: QueryEntities, known_at: int | None
+        self,
+        connection: Connection,
+        entities: QueryEntities,
+        known_at: int | None,
+        evidence: Evidence,
     ) -> None:
         self._connection = connection
         self._entities = entities
         self._known_at = known_at
+        self._evidence = evidence
+
+    def named(self, passage_id: int) -> str:
+        """Return what of the query a passage holds, in words."""
+        return self._evidence.why(passage_id)
 
     def why(self, component: str, findings: Findings, place: int) -> str:
         """Return it in words."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection, and_, delete, func, select
 
-from memstore.catalog import feedback, links, log, memories, vectors
+from memstore.catalog import feedback, full_text, links, log, memories, vectors
 from memstore.catalog.aliases import drop_unused_aliases
 from memstore.catalog.damage import contradiction
 from memstore.catalog.engine import reading, rewrite, writing
@@ -231,6 +231,7 @@ def _purge(
     names = _names_of(connection, rows) if certain else None
     passages, tokens = vectors.counts(connection, rows)
     vectors.delete_passages(connection, rows)
+    full_text.erase_removed(connection)
     sealed = _sealed(opened, connection)
     told_by = feedback.sources_of(connection, ids)
     entities = _unlink(connection, found)

@@ -192,7 +192,7 @@ class HitMaker:
             memory=item,
             passage=passage,
             relevance=scorer.relevance(
-                float(assessed.judged.ranked.scores[at]), float(assessed.semantic[at])
+                float(assessed.judged.ranked.scores[at]), float(assessed.relevance[at])
             ),
             status=place.status,
             explanation=place.explanation(skewed=self._begins_later(place)) if explain else None,

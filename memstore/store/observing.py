@@ -66,7 +66,7 @@ def observe(
     return Observations.joined(parts) if parts else _NOTHING
 
 
-_NOTHING = Observations(*(np.empty(0, dtype=kind) for kind in ("f8",) * 4 + ("i8", "?")))
+_NOTHING = Observations(*(np.empty(0, dtype=kind) for kind in ("f8",) * 7 + ("i8", "?")))
 
 
 def _judged(question: JudgedQuestion, found: Candidates) -> Observations:
@@ -76,6 +76,9 @@ def _judged(question: JudgedQuestion, found: Candidates) -> Observations:
     count = len(named)
     observed = Observations(
         scores=found.scores,
+        words=found.words,
+        exact=found.exact,
+        most=np.full(count, found.most),
         means=np.full(count, found.mean),
         memories=np.full(count, float(found.memories)),
         query_tokens=np.full(count, float(found.query_tokens)),

@@ -66,6 +66,7 @@ _VECTORS = tuple(item.name for item in dataclasses.fields(VectorSettings))
 _OPTIONAL = ("exact", "exhaustive", "nprobe", "rerank_batch_size", *_VECTORS)
 _BITS = (1, 2, 4, 8)
 _POOLING = (1, 2, 3)
+_FLAGS = ("lexical", "log_pages")
 _SECONDS = {"lock_timeout": 0.0, "service_timeout": 0.001, "service_budget": 0.001}
 _DTYPES = ("float32", "bfloat16", "float16")
 
@@ -240,8 +241,9 @@ def _checked(settings: Settings) -> Settings:
             continue
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise BadInput(f"Setting {name!r} is {value!r}; give a whole number from {least}.")
-    if not isinstance(settings.log_pages, bool):
-        raise BadInput(f"Setting 'log_pages' is {settings.log_pages!r}; give true or false.")
+    for name in _FLAGS:
+        if not isinstance(getattr(settings, name), bool):
+            raise BadInput(f"Setting {name!r} is {getattr(settings, name)!r}; give true or false.")
     spread = settings.spreading
     if isinstance(spread, bool) or not isinstance(spread, (int, float)) or not 0 <= spread <= 1:
         raise BadInput(f"Setting 'spreading' is {spread!r}; give a number from 0 to 1.")

@@ -41,7 +41,7 @@ def page_of(
             {
                 "id": hit.memory.id,
                 "rank": hit.rank,
-                "semantic": float(first.semantic[place])
+                "semantic": float(first.relevance[place])
                 if calibrated and place is not None
                 else None,
                 "values": {}

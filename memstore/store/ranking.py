@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 
+from memstore.catalog import full_text
 from memstore.catalog.engine import reading
 from memstore.catalog.feedback import UNKNOWN
 from memstore.catalog.vectors import PassageVectors
@@ -22,12 +25,13 @@ from memstore.store.candidates import Judged, Ranked, Scorer
 from memstore.store.columns import NEVER
 from memstore.store.drafts import Draft, draft
 from memstore.store.encoding import Written, encode, passage_heading
+from memstore.store.lexical import NO_EVIDENCE, Evidence, Lexicon
 from memstore.store.opening import OpenStore
 from memstore.store.rerankers import FAILURES, Choice
 from memstore.store.reranking import Candidate, best_windows
 from memstore.store.retrieval import Retrieval
 from memstore.store.scorers import encoder_calibration, reranker_calibration_in
-from memstore.store.snapshot import NOTHING_SEALED, SnapshotView
+from memstore.store.snapshot import NOTHING_SEALED, SnapshotView, Space
 from memstore.times import from_microseconds
 from memstore.types import Hit, Memory, NewMemory, Part, Passage
 
@@ -77,20 +81,23 @@ def rank(
                 raise
             why = str(error)
     if first is None:
-        hits = _hits(drafts, _by_encoder(opened, text, drafts, everything), explain, now)
+        hits = _hits(drafts, *_by_encoder(opened, text, drafts, everything), explain, now)
         return [dataclasses.replace(hit, rerank_error=why) for hit in hits[:limit]]
     scored = set(first.ranked.positions.tolist())
     others = [index for index in everything if index not in scored]
-    hits = _hits(drafts, first, explain, now)
+    hits = _hits(drafts, first, NO_EVIDENCE, explain, now)
     if others:
-        hits += _hits(drafts, _by_encoder(opened, text, drafts, others), explain, now, above=hits)
+        rest = _by_encoder(opened, text, drafts, others)
+        hits += _hits(drafts, *rest, explain, now, above=hits)
     return hits[:limit]
 
 
 def _by_encoder(
     opened: OpenStore, text: str, drafts: Sequence[Draft], chosen: Sequence[int]
-) -> Judged:
-    """Score documents as a new store that held nothing else would."""
+) -> tuple[Judged, Evidence]:
+    """Score documents as a new store that held nothing else would, and say what they hold of what
+    the query names.
+    """
     encoder = opened.encoder
     (query,) = encoder.encode_queries([text])
     written = [Written(drafts[index].text, drafts[index].title, ()) for index in chosen]
@@ -101,10 +108,21 @@ def _by_encoder(
     ]
     view = _view(encoder.identity.dim, passages, len(chosen))
     space = view.space([0], None)
-    retrieval = Retrieval(view, space, query, opened.settings, opened.device)
-    ranked = retrieval.best(view.allow(space, view.live), len(chosen))
+    evidence = NO_EVIDENCE
+    if opened.settings.lexical:
+        evidence = _evidence(text, [drafts[index] for index in chosen], passages, view, space)
     with reading(opened.engine, opened.path) as connection:
         calibration = encoder_calibration(connection, encoder.identity)
+    retrieval = Retrieval(
+        view,
+        space,
+        query,
+        opened.settings,
+        opened.device,
+        calibration=calibration,
+        evidence=evidence,
+    )
+    ranked = retrieval.best(view.allow(space, view.live), len(chosen))
     spans = {
         chosen[position]: (passages[number][1].start, passages[number][1].end)
         for position, number in zip(
@@ -112,11 +130,23 @@ def _by_encoder(
         )
     }
     positions = np.array(chosen, dtype=np.int64)[ranked.positions]
-    return Judged(
-        Ranked(positions, ranked.passage_ids, ranked.scores),
-        retrieval.scorer(encoder.identity.name, calibration),
-        spans,
-    )
+    ranked = dataclasses.replace(ranked, positions=positions)
+    return Judged(ranked, retrieval.scorer(encoder.identity.name), spans), evidence
+
+
+def _evidence(
+    text: str,
+    drafts: Sequence[Draft],
+    passages: Sequence[tuple[int, PassageVectors]],
+    view: SnapshotView,
+    space: Space,
+) -> Evidence:
+    with closing(sqlite3.connect(":memory:")) as driver:
+        full_text.create(driver)
+        for number, (place, passage) in enumerate(passages):
+            words = drafts[place].text[passage.start : passage.end]
+            full_text.insert_texts(driver, "", drafts[place].title, [(number, words)])
+        return Lexicon(driver, view, space, None).evidence(text)
 
 
 def _view(dim: int, passages: Sequence[tuple[int, PassageVectors]], documents: int) -> SnapshotView:
@@ -159,6 +189,7 @@ def _by_reranker(
             np.array(order, dtype=np.int64),
             np.zeros(len(order), dtype=np.int64),
             np.array([scores[index][0] for index in order], dtype=np.float64),
+            np.zeros(len(order)),
         ),
         Scorer.of(reranker, calibration),
         {index: scores[index][1] for index in order},
@@ -166,16 +197,26 @@ def _by_reranker(
 
 
 def _hits(
-    drafts: Sequence[Draft], judged: Judged, explain: bool, now: int, *, above: Sequence[Hit] = ()
+    drafts: Sequence[Draft],
+    judged: Judged,
+    evidence: Evidence,
+    explain: bool,
+    now: int,
+    *,
+    above: Sequence[Hit] = (),
 ) -> list[Hit]:
     """Return the hits of one list, below those of the list before."""
     ranked, scorer = judged.ranked, judged.scorer
     semantic = scorer.semantic(ranked.scores)
-    shift = above[-1].score - float(semantic[0]) if above and len(ranked) else 0.0
+    relevance = semantic + ranked.evidence
+    shift = above[-1].score - float(relevance[0]) if above and len(ranked) else 0.0
     hits = []
     for place, index in enumerate(ranked.positions.tolist()):
-        nats, raw = float(semantic[place]), float(ranked.scores[place])
-        parts = [Part(name="semantic", nats=nats, why=scorer.why(raw))]
+        nats, raw = float(relevance[place]), float(ranked.scores[place])
+        parts = [Part(name="semantic", nats=float(semantic[place]), why=scorer.why(raw))]
+        if ranked.evidence[place] != 0.0:
+            why = evidence.why(int(ranked.passage_ids[place]))
+            parts.append(Part(name="lexical", nats=float(ranked.evidence[place]), why=why))
         if above:
             why = f"follows what {above[-1].relevance.scorer} scored"
             parts.append(Part(name="not_reranked", nats=shift, why=why))

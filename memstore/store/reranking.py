@@ -168,7 +168,8 @@ class SecondLook:
                 for place, (_, window) in kept.items()
                 if not window[0] <= sum(passages[place]) // 2 < window[1]
             }
-            ranked = Ranked(chosen.positions, chosen.passage_ids, scores)
+            # what else is known of them is in the text that the reranker read
+            ranked = Ranked(chosen.positions, chosen.passage_ids, scores, np.zeros(len(scores)))
             return list(kept), Judged(ranked, self._scorer, windows)
 
         places, first = scored(range(len(head)))

@@ -8,7 +8,7 @@ best match of each token also from passages near it.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,18 @@ from memstore.index import Rest, SealedSearch, depths_for, token_weights, weight
 from memstore.scoring.calibration import Calibration
 from memstore.settings import Settings
 from memstore.store.candidates import Ranked, Scorer
+from memstore.store.lexical import NO_EVIDENCE, Evidence
 from memstore.store.snapshot import SMALL, Allowed, SnapshotView, Space
 
 
 class Retrieval:
-    """A query over one space of a view. Pure computation: it may run in any thread."""
+    """A query over one space of a view. Pure computation: it may run in any thread.
+
+    Args:
+        calibration: how scores become log-odds; None where nothing says how.
+        evidence: what is known of passages beside their vectors. It adds to log-odds, so without a
+            calibration it only decides which passages are looked at.
+    """
 
     def __init__(
         self,
@@ -31,10 +38,15 @@ class Retrieval:
         query: QueryVectors,
         settings: Settings,
         device: str,
+        *,
+        calibration: Calibration | None = None,
+        evidence: Evidence = NO_EVIDENCE,
     ) -> None:
         self._view = view
         self._space = space
         self._settings = settings
+        self._calibration = calibration
+        self._evidence = evidence
         self.query_tokens = len(query.vectors)
         self._hot_maxima = view.hot.similarities(query.vectors, space.hot)
         self._search: SealedSearch | None = None
@@ -61,7 +73,7 @@ class Retrieval:
         """Number of memories in the space."""
         return int(np.count_nonzero(self._space.known))
 
-    @property
+    @cached_property
     def mean(self) -> float:
         """Mean score of the space's memories; 0 where there are none."""
         hot = _best_scores(self._view.hot.owners[self._space.hot], self._hot_scores)
@@ -74,12 +86,12 @@ class Retrieval:
         count = len(hot) + self._space.sealed_memories
         return (float(np.sum(np.sort(hot))) + of_sealed) / count
 
-    def scorer(self, encoder: str, calibration: Calibration | None) -> Scorer:
+    def scorer(self, encoder: str) -> Scorer:
         """Return how the scores become log-odds, given whose vectors they compare."""
-        if calibration is None:
+        if self._calibration is None:
             return Scorer(encoder, "maxsim", None)
         calibrate = partial(
-            calibration,
+            self._calibration,
             mean=self.mean,
             memories=self.memories,
             query_tokens=self.query_tokens,
@@ -120,15 +132,20 @@ class Retrieval:
         owners = np.concatenate([view.hot.owners[hot], view.sealed.owners[slots]])
         passage_ids = np.concatenate([view.hot.passage_ids[hot], view.sealed.passage_ids(slots)])
         both = np.concatenate([self._hot_scores[allowed.hot], scores])
+        relevance, evidence = both, np.zeros(len(both))
+        calibrate = self.scorer("").calibrate if len(self._evidence) else None
+        if calibrate is not None:
+            evidence = self._evidence.nats(passage_ids)
+            relevance = calibrate(both) + evidence
         # best passage first within its memory; ties go by numbers of the database, because
         # positions in a snapshot depend on what this process has seen happen
-        order = np.lexsort((passage_ids, -both, owners))
+        order = np.lexsort((passage_ids, -relevance, owners))
         first = np.ones(len(order), dtype=np.bool_)
         first[1:] = owners[order][1:] != owners[order][:-1]
         best = order[first]
         rows = view.columns["row"][owners[best]]
-        best = best[np.lexsort((rows, -both[best]))]
-        return Ranked(owners[best], passage_ids[best], both[best])
+        best = best[np.lexsort((rows, -relevance[best]))]
+        return Ranked(owners[best], passage_ids[best], both[best], evidence[best])
 
     def _sealed(
         self, allowed: Allowed, depth: int
@@ -153,7 +170,24 @@ class Retrieval:
             owners=self._view.sealed.owners,
             memories=min(depth, allowed.sealed_memories),
         )
+        if len(self._evidence):
+            slots = np.union1d(slots, self._named(allowed, depth))
         return slots, weighted_scores(self._search.maxima(slots), self.weights)
+
+    def _named(self, allowed: Allowed, depth: int) -> NDArray[np.int64]:
+        """Return the allowed sealed slots that hold most of what the query names, `depth` at most:
+        the centroids of rare words are those of many others too.
+        """
+        slots = np.concatenate(
+            [
+                base + item.slots_of(self._evidence.passage_ids)
+                for base, item in self._view.sealed.parts()
+            ]
+        )
+        slots = np.sort(slots[allowed.sealed[slots]])
+        passage_ids = self._view.sealed.passage_ids(slots)
+        order = np.lexsort((passage_ids, -self._evidence.nats(passage_ids)))
+        return np.sort(slots[order[:depth]])
 
 
 def _best_scores(owners: NDArray[np.int64], scores: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ candidates are chosen, so they cost no recall.
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +17,10 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, and_
 
 from memstore.catalog import memories
-from memstore.catalog.engine import reading
+from memstore.catalog.engine import reading, refused_by_system
 from memstore.catalog.log import validity_changes
 from memstore.catalog.pages import PageRow
-from memstore.catalog.sql import among
+from memstore.catalog.sql import among, driver_of
 from memstore.catalog.tables import memory
 from memstore.encoders import Encoder, QueryVectors
 from memstore.errors import EncoderMismatch
@@ -32,6 +33,7 @@ from memstore.store.columns import ALWAYS, NEVER
 from memstore.store.encoding import encode_passage
 from memstore.store.hits import HitMaker, begins_later
 from memstore.store.index_files import retried
+from memstore.store.lexical import NO_EVIDENCE, Evidence, Lexicon
 from memstore.store.opening import OpenStore
 from memstore.store.pages import logged, page_of
 from memstore.store.requests import Request
@@ -143,6 +145,7 @@ class _Search:
         self._view = view
         self._request = request
         self._choice = choice
+        self._flags: list[str] = []  # of all results
         self._failed: str | None = None  # the first failure of the reranker: it is not asked again
         self._calibration = encoder_calibration(connection, encoder.identity)
         self._profile = active_profile(connection, request.profile)
@@ -172,15 +175,18 @@ class _Search:
         progress: Callable[[int], None] | None,
     ) -> list[QueryResult]:
         """Retrieve in several threads, then finish each query with what the database holds."""
+        began = time.perf_counter()
+        evidence = self._evidence(texts)
+        took = {**took, "lexical": (time.perf_counter() - began) / max(len(texts), 1)}
         threads = min(self._opened.settings.threads, len(texts))
         if threads > 1:
             with ThreadPoolExecutor(threads) as pool:
-                retrieved = list(pool.map(self._retrieve, queries))
+                retrieved = list(pool.map(self._retrieve, queries, evidence))
         else:
-            retrieved = [self._retrieve(query) for query in queries]
+            retrieved = [*map(self._retrieve, queries, evidence)]
         finished = []
-        for text, query, found in zip(texts, queries, retrieved, strict=True):
-            finished.append(self._finish(text, query, found, dict(took)))
+        for text, query, named, found in zip(texts, queries, evidence, retrieved, strict=True):
+            finished.append(self._finish(text, query, named, found, dict(took)))
             if progress is not None:
                 progress(1)
         return finished
@@ -188,13 +194,16 @@ class _Search:
     def candidates(
         self, texts: Sequence[str], queries: Sequence[QueryVectors], depth: int
     ) -> list[Candidates]:
-        """Return what retrieval, or the reranker, finds for each query."""
+        """Return what retrieval, or the reranker, finds for each query by scores alone."""
         self._depth = depth
         found = []
-        for text, query in zip(texts, queries, strict=True):
-            retrieval, retrieved, _ = self._retrieve(query)
+        evidence = self._evidence(texts)
+        for text, query, named in zip(texts, queries, evidence, strict=True):
+            retrieval, retrieved, _ = self._retrieve(query, NO_EVIDENCE)
             judged = self._look_again(text, retrieval, retrieved, None)[0][0]
             ranked, second = judged.ranked, judged.scorer.second
+            held = NO_EVIDENCE if second else named
+            words, exact = held.held(ranked.passage_ids)
             rows = rows_of(self._view, ranked)
             names = memories.names_of(self._connection, rows)
             found.append(
@@ -202,6 +211,9 @@ class _Search:
                     ids=[names[row][0] for row in rows],
                     keys=[names[row][1] for row in rows],
                     scores=ranked.scores,
+                    words=words,
+                    exact=exact,
+                    most=held.most,
                     mean=0.0 if second else retrieval.mean,
                     memories=1 if second else retrieval.memories,
                     query_tokens=1 if second else retrieval.query_tokens,
@@ -209,21 +221,44 @@ class _Search:
             )
         return found
 
+    def _evidence(self, texts: Sequence[str]) -> list[Evidence]:
+        """Return which passages hold what each query names."""
+        if not self._opened.settings.lexical:
+            return [NO_EVIDENCE] * len(texts)
+        path = None if self._request.namespace == "*" else self._request.namespace
+        lexicon = Lexicon(driver_of(self._connection), self._view, self._space, path)
+        try:
+            return [lexicon.evidence(text) for text in texts]
+        except sqlite3.DatabaseError as error:
+            if refused_by_system(error):
+                raise
+            # derived, and damaged: all else can still be read
+            self._flags = ["lexical_unavailable"]
+            return [NO_EVIDENCE] * len(texts)
+
     def _retrieve(
-        self, query: QueryVectors, depth: int | None = None
+        self, query: QueryVectors, evidence: Evidence, depth: int | None = None
     ) -> tuple[Retrieval, Judged, float]:
         began = time.perf_counter()
         opened = self._opened
-        retrieval = Retrieval(self._view, self._space, query, opened.settings, opened.device)
+        retrieval = Retrieval(
+            self._view,
+            self._space,
+            query,
+            opened.settings,
+            opened.device,
+            calibration=self._calibration,
+            evidence=evidence,
+        )
         ranked = retrieval.best(self._allowed, self._depth if depth is None else depth)
-        name = self._encoder.identity.name
-        judged = Judged(ranked, retrieval.scorer(name, self._calibration))
+        judged = Judged(ranked, retrieval.scorer(self._encoder.identity.name))
         return retrieval, judged, time.perf_counter() - began
 
     def _finish(
         self,
         text: str,
         query: QueryVectors,
+        evidence: Evidence,
         retrieved: tuple[Retrieval, Judged, float],
         took: dict[str, float],
     ) -> QueryResult:
@@ -251,6 +286,7 @@ class _Search:
             text,
             self._valid,
             self._opened.settings.spreading,
+            evidence,
         )
         maker = HitMaker(
             self._encoder,
@@ -273,9 +309,9 @@ class _Search:
             and self._choice.reranker is None  # it would read, and be paid for, anew
         ):
             # the candidates were repetitions of each other: others lie behind them
-            deeper = self._retrieve(query, _DEEPER * pool)
+            deeper = self._retrieve(query, evidence, _DEEPER * pool)
             if len(deeper[1].ranked) > pool:
-                return self._finish(text, query, deeper, took)
+                return self._finish(text, query, evidence, deeper, took)
         suppressed: tuple[Suppressed, ...] = ()
         if removed is not None:
             suppressed = maker.suppressed(pass_.assess(removed, like=assessed[0]))
@@ -283,7 +319,7 @@ class _Search:
             page = page_of(text, hits, assessed[0], self._profile, now=microseconds_now())
             self.pages.append(page)
         took["score"] = time.perf_counter() - began
-        flags = [*pass_.flags, *maker.flags]
+        flags = [*pass_.flags, *maker.flags, *self._flags]
         if any(hit.status != "current" for hit in hits):
             flags.append("invalid_included")
         if any(begins_later(self._view, one, request.moment) for one in assessed):
@@ -317,12 +353,12 @@ class _Search:
     ) -> bool:
         """Return whether scoring every memory would certainly have given the same hits."""
         first = assessed[0]
-        pool = sum(len(item.semantic) for item in assessed)
+        pool = sum(len(item.relevance) for item in assessed)
         everything = pool >= self._allowed_memories
         if len(assessed) > 1 or first.judged.scorer.second or first.shifts.any():
             # a reranker may like best what it has not read, and the guard compares candidates
             return everything and len(assessed) == 1
-        bound = float(first.semantic.min()) if pool and retrieval.exhaustive else None
+        bound = float(first.relevance.min()) if pool and retrieval.exhaustive else None
         return exact_topk(
             bound,
             hits[-1].score if len(hits) == self._request.limit else None,

@@ -45,7 +45,7 @@ class Space:
 
     Shapes: known (memories,); hot (any,), slots of live passages of known memories; sealed (sealed
     slots,); sample (any,), sealed slots that stand for all of `sealed`: whole memories of it, or
-    everything if it is small.
+    everything if it is small. `everything`: it is of all namespaces that hold something.
     """
 
     known: Mask
@@ -54,6 +54,7 @@ class Space:
     sample: NDArray[np.int64]
     sealed_passages: int
     sealed_memories: int
+    everything: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,6 +95,7 @@ class SnapshotView:
                 if key in self._spaces:
                     return self._spaces[key]
         known = self.live & np.isin(self.columns["namespace_id"], key)
+        everything = bool(np.array_equal(known, self.live))
         if known_at is None:
             known &= self.columns["expired_at"] == NEVER
         else:
@@ -110,6 +112,7 @@ class SnapshotView:
             sample=_sample(slots, owners, len(known)),
             sealed_passages=len(slots),
             sealed_memories=_distinct(owners, len(known)),
+            everything=everything,
         )
         if known_at is None:
             with self._lock:

@@ -60,11 +60,12 @@ class TokenMatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relevance:
-    """What a scorer said of a hit: its raw score, and the log-odds that became of it.
+    """What a scorer said of a hit: its raw score, and the log-odds of relevance that became of it.
 
     `scorer` is the encoder's or the reranker's name. `kind` is `maxsim`, `logit` (of a
     cross-encoder) or `prob01` (of a hosted service): raw scores of different scorers cannot be
-    compared. `nats` is None for a scorer that was never calibrated.
+    compared. `nats` is None for a scorer that was never calibrated; with the store's own encoder it
+    has what speaks for the hit because it holds what the query names, the part `lexical`.
     """
 
     scorer: str
@@ -182,9 +183,10 @@ class QueryResult:
     `near_duplicate_guard` (near-duplicates changed places), `not_reranked` (some hits have no score
     of the reranker: they follow those that have one, in the order of retrieval), `rerank_skipped`
     (the reranker failed, as `rerank_error` says: this is the order of retrieval),
-    `page_not_logged`, and `token_matches_unavailable` (a hit's stored vectors are not those that
-    the encoder makes of its text now, so which tokens they stand for is unknown: such a hit has
-    none).
+    `page_not_logged`, `lexical_unavailable` (the full-text table is damaged, so nothing was found
+    by words: `verify(repair=True)` makes it anew), and `token_matches_unavailable` (a hit's stored
+    vectors are not those that the encoder makes of its text now, so which tokens they stand for is
+    unknown: such a hit has none).
     """
 
     query: str

@@ -23,7 +23,7 @@ from sqlalchemy import text
 
 from memstore import MemoryStore, StoreUnwritable
 from memstore.catalog import migrate
-from memstore.catalog.checksums import checksums_of
+from memstore.catalog.checksums import checksums_of, crc
 from memstore.catalog.damage import CHECKED, damaged_rows
 from memstore.catalog.engine import DATABASE, open_engine, reading, writing
 from memstore.catalog.migrate import bring_up_to_date, migrating, migrations_folder
@@ -90,6 +90,7 @@ WITHOUT_CHECKSUMS = "DROP INDEX ix_weights_profile;" + "".join(
 TO_THE_FIRST_SCHEMA = (
     WITHOUT_CHECKSUMS
     + """
+DROP TABLE full_text;
 DROP TABLE tombstone; DROP TABLE calibration; DROP TABLE weights; DROP TABLE page;
 DROP INDEX ix_event_source_id;
 DROP TABLE entity_alias;
@@ -212,6 +213,11 @@ def filled_with_schema(folder, version):
                     row if kind in ("INTEGER", "FLOAT", "BOOLEAN") else f"{name}{row}"
                     for _, name, kind, *_ in kinds
                 ]
+                given = dict(zip(columns, values, strict=True))
+                for item in checksums_of(metadata.tables[table]):
+                    if item.name in given:
+                        place = columns.index(item.name)
+                        values[place] = crc(given[name] for name in item.covers)
                 marks = ", ".join("?" * len(columns))
                 connection.execute(f'INSERT INTO "{table}" VALUES ({marks})', values)
     return folder
@@ -517,9 +523,12 @@ def test_migrations_wait_for_the_write_lock_no_longer_than_asked(folder):
 def test_migrations_produce_exactly_the_declared_tables(migrated):
     engine = open_engine(migrated)
     with reading(engine, migrated) as connection:
-        context = MigrationContext.configure(
-            connection, opts={"compare_type": True, "compare_server_default": True}
-        )
+        options = {
+            "compare_type": True,
+            "compare_server_default": True,
+            "include_name": lambda name, kind, _: kind != "table" or "full_text" not in name,
+        }
+        context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
     engine.dispose()
 
@@ -530,7 +539,7 @@ def test_every_constraint_and_index_has_a_name(folder):
         r"(CONSTRAINT \w+ )?(PRIMARY KEY(?! AUTOINCREMENT)|FOREIGN KEY|UNIQUE|CHECK)\b"
     )
     for kind, name, sql in schema(folder):
-        if kind == "table" and name.split("_")[0] != "sqlite":
+        if kind == "table" and name.split("_")[0] != "sqlite" and "full_text" not in name:
             found = constraint.findall(sql)
             assert all(named for named, _ in found), sql
     for table in metadata.sorted_tables:
@@ -591,6 +600,8 @@ FLIPPED = [(int.from_bytes(SCHEMA_VERSION.encode()) ^ (1 << bit)).to_bytes(4) fo
 def test_a_schema_version_with_a_flipped_bit_asks_for_a_backup(made, read_only):
     whole = (made / DATABASE).read_bytes()
     for number in FLIPPED:
+        if number.isdigit() and b"0000" < number < SCHEMA_VERSION.encode():
+            continue  # an older schema than the tables have: see below
         (made / DATABASE).write_bytes(whole)
         with closing(sqlite3.connect(made / DATABASE)) as connection, connection:
             connection.execute(
@@ -603,7 +614,7 @@ def test_a_schema_version_with_a_flipped_bit_asks_for_a_backup(made, read_only):
         assert copies(made) == []
 
 
-@pytest.mark.parametrize("number", ["0003", "0001"])
+@pytest.mark.parametrize("number", RELEASED)
 def test_an_older_schema_than_the_tables_have_is_left_as_it_is(made, number):
     with closing(sqlite3.connect(made / DATABASE)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", [number])
