@@ -26,8 +26,9 @@ class VectorSettings:
     Chosen when the store is created, remembered by it, and changed by `rebuild` alone.
     """
 
-    session_context: int = 2
-    """Memories of its session that a new one is read with (`docs/encoders.md`)."""
+    session_context: int | None = None
+    """Memories of its session that a new one is read with; None: as its encoder was made for, 2 for
+    `minilm` and 0 for ColBERT checkpoints (`docs/encoders.md`)."""
 
     passage_tokens: int = 256
     """Most tokens a passage may have; the encoder's document length bounds it further."""

@@ -101,7 +101,10 @@ def vector_options(function: F) -> F:
 
 
 _VECTOR_OPTIONS = [
-    ("session-context", "Memories of its session that a new one is read with. By default 2."),
+    (
+        "session-context",
+        "Memories of its session a new one is read with. By default 2; of ColBERT 0.",
+    ),
     ("passage-tokens", "Most tokens of a passage. By default 256."),
     ("overlap-tokens", "Tokens that neighbouring passages share. By default 32."),
     (

@@ -24,7 +24,8 @@ class EncoderIdentity:
 
     `fingerprint` is the SHA-256 (hex) of the weights and of every setting that changes a vector.
     Lengths are tokens, special tokens and prefix included. `options` are for people to read.
-    `context`: whether the texts before a document change its vectors.
+    `session_context`: how many texts before a document a store gives the encoder, unless its own
+    settings say otherwise; 0 for one that ignores them or was not trained with them.
     """
 
     name: str
@@ -33,7 +34,7 @@ class EncoderIdentity:
     document_length: int
     query_length: int
     options: Mapping[str, str | int | float | bool | list[str] | None] = field(default_factory=dict)
-    context: bool = True
+    session_context: int = 2
 
 
 @dataclass(frozen=True, slots=True)

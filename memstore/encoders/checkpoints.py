@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
-from memstore.encoders import VectorSpan
+from memstore.encoders import DocumentText, VectorSpan
 from memstore.encoders.file_hashes import sha256_of
 from memstore.errors import EncoderUnavailable
 from memstore.local_models import WEIGHTS, NotFetchedError, fetch, first_line
@@ -70,7 +70,7 @@ class Checkpoint(Protocol):
 
     def vector_spans(self, text: str) -> list[VectorSpan]: ...
 
-    def encode_documents(self, texts: Sequence[str]) -> list[TokenVectors]: ...
+    def encode_documents(self, documents: Sequence[DocumentText]) -> list[TokenVectors]: ...
 
     def encode_queries(self, texts: Sequence[str]) -> list[EncodedQuery]: ...
 

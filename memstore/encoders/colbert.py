@@ -17,6 +17,7 @@ from memstore.encoders.checkpoints import (
     fetch_checkpoint,
 )
 from memstore.encoders.colbert_bert import open_plain_bert
+from memstore.encoders.context import CONTEXT_TEXTS
 from memstore.local_models import has_gpu_driver
 from memstore.maxsim import TokenVectors
 from memstore.surrogates import replace_surrogates
@@ -26,7 +27,10 @@ WINDOW: Final = 1024
 
 
 class ColBERTEncoder:
-    """A trained late-interaction model; every query token counts the same, and context is ignored.
+    """A trained late-interaction model; every query token counts the same.
+
+    Where a store gives context, a document is read behind it and keeps the vectors of its own
+    tokens alone. By default stores give none: no such checkpoint was trained with it.
 
     Everything that decides a vector (prefixes, lengths, dimension, expansion, skiplist) comes with
     the checkpoint and is reported in `identity`. Computes in float32 on every device: on a CPU
@@ -56,7 +60,7 @@ class ColBERTEncoder:
             dim=settings.dim,
             document_length=settings.document_length,
             query_length=settings.query_length,
-            context=False,
+            session_context=0,
             options={
                 "query_prefix": settings.query_prefix,
                 "document_prefix": settings.document_prefix,
@@ -92,13 +96,15 @@ class ColBERTEncoder:
         *,
         progress: Callable[[int], None] | None = None,
     ) -> list[TokenVectors]:
-        """Encode documents, in the order given; longer ones are cut at the document length."""
+        """Encode documents, in the order given; longer ones are cut at the document length, and
+        context gets the room that is left.
+        """
         results: list[TokenVectors] = []
         for start in range(0, len(documents), WINDOW):
-            texts = [replace_surrogates(document.text) for document in documents[start:][:WINDOW]]
-            results += self._checkpoint.encode_documents(texts)
+            cleaned = [_cleaned(document) for document in documents[start : start + WINDOW]]
+            results += self._checkpoint.encode_documents(cleaned)
             if progress is not None:
-                progress(len(texts))
+                progress(len(cleaned))
         return results
 
     def encode_queries(self, texts: Sequence[str]) -> list[QueryVectors]:
@@ -116,6 +122,11 @@ class ColBERTEncoder:
             )
             for query in encoded
         ]
+
+
+def _cleaned(document: DocumentText) -> DocumentText:
+    last = document.context[-CONTEXT_TEXTS:]
+    return DocumentText(replace_surrogates(document.text), tuple(map(replace_surrogates, last)))
 
 
 def _open(folder: Path, device: str) -> Checkpoint:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
-from memstore.encoders import VectorSpan
+from memstore.encoders import DocumentText, VectorSpan
 from memstore.encoders.bert import Linear, NativeModel, read_bert, usable_threads
 from memstore.encoders.checkpoints import (
     CheckpointSettings,
@@ -23,6 +23,7 @@ from memstore.encoders.checkpoints import (
     check_backbone,
     read_json,
 )
+from memstore.encoders.context import context_tokens
 from memstore.encoders.tensor_file import TensorFile
 from memstore.errors import EncoderUnavailable
 from memstore.maxsim import TokenVectors
@@ -40,6 +41,7 @@ SIZES: Final = (
 )
 # Of one call, per thread: a few seconds, after which whoever interrupts is heard.
 CALL_TEXTS: Final = 16
+_OPENING: Final = 2  # [CLS] and the marker
 FIX: Final = "Use a folder that `hf download` wrote completely."
 
 
@@ -138,20 +140,30 @@ class BertCheckpoint:
                 spans.append((start - len(prefix), end - len(prefix)) if inside else name)
         return [*spans, "[SEP]"]
 
-    def encode_documents(self, texts: Sequence[str]) -> list[TokenVectors]:
-        prefix, length = self.settings.document_prefix, self.settings.document_length
-        sequences = [self._cut(ids, length) for ids in self._ids(prefix, texts)]
-        kept_places = [
-            [place for place, token in enumerate(ids) if token not in self._skipped]
-            for ids in sequences
-        ]
+    def encode_documents(self, documents: Sequence[DocumentText]) -> list[TokenVectors]:
+        windows = [self._window(document) for document in documents]
         results: list[TokenVectors] = []
         step = CALL_TEXTS * usable_threads()
-        for first in range(0, len(texts), step):
-            encoded = self._model.encode(sequences[first : first + step])
-            places = kept_places[first : first + step]
-            results += [vectors[kept] for vectors, kept in zip(encoded, places, strict=True)]
+        for first in range(0, len(windows), step):
+            some = windows[first : first + step]
+            encoded = self._model.encode([ids for ids, _ in some])
+            results += [vectors[kept] for vectors, (_, kept) in zip(encoded, some, strict=True)]
         return results
+
+    def _window(self, document: DocumentText) -> tuple[list[int], list[int]]:
+        """Return the ids to read, the context between marker and text, and the places to keep."""
+        (tokens,) = self._ids(self.settings.document_prefix, [document.text])
+        own = self._cut(tokens, self.settings.document_length)
+        room = self.settings.document_length - len(own)
+        before = context_tokens(self._ids("", document.context), room)
+        ids = [*own[:_OPENING], *before, *own[_OPENING:]]
+        skipped = range(_OPENING, _OPENING + len(before))
+        kept = [
+            place
+            for place, token in enumerate(ids)
+            if token not in self._skipped and place not in skipped
+        ]
+        return ids, kept
 
     def encode_queries(self, texts: Sequence[str]) -> list[EncodedQuery]:
         length = self.settings.query_length

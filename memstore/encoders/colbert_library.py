@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from memstore.encoders import VectorSpan
+from memstore.encoders import DocumentText, VectorSpan
 from memstore.encoders.checkpoints import CheckpointSettings, EncodedQuery, check_backbone
+from memstore.encoders.context import context_tokens
 from memstore.errors import EncoderUnavailable
 from memstore.local_models import choose_device, first_line, no_progress_bars
 from memstore.maxsim import TokenVectors
@@ -27,7 +28,11 @@ class LibraryCheckpoint:
 
     def __init__(self, folder: Path, *, device: str) -> None:
         self._model = _load(folder, device)
+        from sentence_transformers.multi_vector_encoder.modules import BaseTokenPooling
+
         self._mask = next((part for part in self._model if hasattr(part, "skiplist_words")), None)
+        # Then it cannot be told which vectors are of the text and which of its context.
+        self._pools = any(isinstance(part, BaseTokenPooling) for part in self._model)
         # Tokenizers keep truncation as state, so that one call at a time may use the model.
         self._lock = threading.Lock()
         transformer = self._model[0]
@@ -85,12 +90,92 @@ class LibraryCheckpoint:
             spans.append((start - len(prefix), end - len(prefix)) if start < end else token)
         return spans
 
-    def encode_documents(self, texts: Sequence[str]) -> list[TokenVectors]:
+    def encode_documents(self, documents: Sequence[DocumentText]) -> list[TokenVectors]:
+        behind = [
+            place
+            for place, document in enumerate(documents)
+            if document.context and not self._pools
+        ]
+        alone = sorted(set(range(len(documents))).difference(behind))
+        results: dict[int, TokenVectors] = {}
         with self._lock:
-            vectors = self._model.encode_document(
-                list(texts), batch_size=BATCH, convert_to_numpy=True, show_progress_bar=False
+            if alone:
+                vectors = self._model.encode_document(
+                    [documents[place].text for place in alone],
+                    batch_size=BATCH,
+                    convert_to_numpy=True,
+                    show_progress_bar=False,
+                )
+                results.update(zip(alone, vectors, strict=True))
+            behind.sort(key=lambda place: -len(documents[place].text))
+            for first in range(0, len(behind), BATCH):
+                places = behind[first : first + BATCH]
+                read = self._read_behind_context([documents[place] for place in places])
+                results.update(zip(places, read, strict=True))
+        return [
+            np.ascontiguousarray(results[place], dtype=np.float32)
+            for place in range(len(documents))
+        ]
+
+    def _read_behind_context(self, documents: Sequence[DocumentText]) -> list[TokenVectors]:
+        """Return the vectors of documents whose tokens follow those of their context.
+
+        The library knows no context. Its own ids, with the context's put between prefix and text,
+        go through its own model and skiplist.
+        """
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
+        prefix = self.settings.document_prefix
+        features = self._model.preprocess(
+            [document.text for document in documents],
+            prompt=prefix,
+            task="document",
+            processing_kwargs={"text": {"return_offsets_mapping": True}},
+        )
+        rows, own = [], []
+        everything = zip(
+            features["input_ids"],
+            features["attention_mask"].bool(),
+            features.pop("offset_mapping"),
+            documents,
+            strict=True,
+        )
+        for padded, seen, offsets, document in everything:
+            ids, ends = padded[seen].tolist(), offsets[seen][:, 1].tolist()
+            opening = next(
+                (place for place, end in enumerate(ends) if end > len(prefix)), len(ids) - 1
             )
-        return [np.ascontiguousarray(rows, dtype=np.float32) for rows in vectors]
+            context = [self._context_ids(text) for text in document.context]
+            before = context_tokens(context, self.settings.document_length - len(ids))
+            rows.append(torch.tensor([*ids[:opening], *before, *ids[opening:]]))
+            kept = torch.ones(len(rows[-1]), dtype=torch.bool)
+            kept[opening : opening + len(before)] = False
+            own.append(kept)
+        filler = self._model.tokenizer.pad_token_id or 0
+        features["input_ids"] = pad_sequence(rows, batch_first=True, padding_value=filler)
+        mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+        features["attention_mask"] = mask
+        if "token_type_ids" in features:
+            features["token_type_ids"] = torch.zeros_like(mask)
+        device = self._model.device
+        with torch.inference_mode():
+            read = self._model(
+                {
+                    name: value.to(device) if isinstance(value, torch.Tensor) else value
+                    for name, value in features.items()
+                },
+                task="document",
+            )
+            kept_tokens = read["attention_mask"].bool().cpu() & pad_sequence(own, batch_first=True)
+            states = torch.nn.functional.normalize(read["token_embeddings"].float(), dim=-1).cpu()
+        return [rows[kept].numpy() for rows, kept in zip(states, kept_tokens, strict=True)]
+
+    def _context_ids(self, text: str) -> list[int]:
+        found: list[int] = self._model.tokenizer(
+            text, add_special_tokens=False, truncation=False, verbose=False
+        )["input_ids"]
+        return found
 
     def encode_queries(self, texts: Sequence[str]) -> list[EncodedQuery]:
         with self._lock:

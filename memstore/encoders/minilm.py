@@ -28,9 +28,8 @@ from memstore.encoders.bert_weights import (
     WeightFile,
     find_model_folder,
 )
+from memstore.encoders.context import CONTEXT_TEXTS, CONTEXT_TOKENS
 from memstore.encoders.minilm_windows import (
-    CONTEXT_TEXTS,
-    CONTEXT_TOKENS,
     LENGTH,
     STOPWORD_FACTOR,
     Window,

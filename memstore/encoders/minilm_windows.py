@@ -17,12 +17,11 @@ from tokenizers import Tokenizer
 
 from memstore.encoders import DocumentText, VectorSpan
 from memstore.encoders.bert_weights import read_tokenizer
+from memstore.encoders.context import CONTEXT_TEXTS, context_tokens
 from memstore.encoders.english import STOPWORDS, is_question
 from memstore.surrogates import replace_surrogates
 
 LENGTH: Final = 256  # tokens of a window, [CLS] and [SEP] included
-CONTEXT_TEXTS: Final = 2
-CONTEXT_TOKENS: Final = 90  # of all context texts together
 STOPWORD_FACTOR: Final = 0.5
 
 # Below this many texts, tokenizing in parallel gains nothing, and it starts threads that make the
@@ -91,9 +90,7 @@ class Windows:
 
     def _document(self, own: list[int], context: list[list[int]]) -> Window:
         own = own[: LENGTH - 2]
-        room = min(CONTEXT_TOKENS, LENGTH - 2 - len(own))
-        # Equal shares, and the beginning of each: "speaker: …" tells whose turn it was.
-        before = [token for text in context for token in text[: room // len(context)]]
+        before = context_tokens(context, LENGTH - 2 - len(own))
         ids = [self._cls, *before, *own, self._sep]
         first = 1 + len(before)
         kept = [first + i for i, token in enumerate(own) if token not in self._punctuation]

@@ -92,7 +92,7 @@ def update(
         speaker, given = links.given_names(connection, row)
         if "text" in checked and speaker is not None:
             checked["text"] = _spoken(checked["text"], speaker, before.text)
-        count = opened.vector_settings.session_context
+        count = opened.session_context
         [written] = as_written(connection, [row], count).values()
         written = dataclasses.replace(
             written,

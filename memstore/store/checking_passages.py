@@ -92,11 +92,11 @@ def reencode(opened: OpenStore, rows: Sequence[int], now: int) -> None:
 
 def _reencode_batch(opened: OpenStore, rows: Sequence[int], now: int) -> None:
     with reading(opened.engine, opened.path) as connection:
-        written = as_written(connection, rows, opened.vector_settings.session_context)
+        written = as_written(connection, rows, opened.session_context)
     encodings = Encodings(opened.encoder, opened.vector_settings, written.values())
     with writing(opened.engine, opened.path) as connection:
         opened.check_encoder(connection, encodings.encoder)
-        current = as_written(connection, rows, opened.vector_settings.session_context)
+        current = as_written(connection, rows, opened.session_context)
         # a text that was changed meanwhile got new passages by that
         same = [row for row in rows if _texts(current.get(row)) in (None, _texts(written.get(row)))]
         reread(opened, connection, same, encodings, verb="repair", now=now)

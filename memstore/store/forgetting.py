@@ -147,7 +147,7 @@ def _foreseen(
     """Return what will have to be encoded once the memories are purged."""
     rows = [item.row for item in found]
     following = concerned(opened, connection, rows)
-    count = opened.vector_settings.session_context
+    count = opened.session_context
     gone = dict.fromkeys(rows)
     return list(as_written(connection, following, count, becoming=gone).values())
 

@@ -76,10 +76,14 @@ def check_identity(store: Path, stored: EncoderIdentity, asked: EncoderIdentity)
     )
 
 
-def check_made_so(store: Path, made: VectorSettings, settings: Settings) -> None:
+def check_made_so(
+    store: Path, made: VectorSettings, settings: Settings, identity: EncoderIdentity
+) -> None:
     """Refuse settings that are not those the stored vectors were made with."""
     for name, value in dataclasses.asdict(made).items():
         asked = getattr(settings, name)
+        if value is None:
+            value = identity.session_context
         if asked not in (None, value):
             raise BadInput(
                 f"{store} was made with {name} {value}, but {name}={asked} was asked for.\n"

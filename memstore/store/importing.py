@@ -62,7 +62,7 @@ def import_(
 
 def _import_batch(opened: OpenStore, batch: Sequence[dict[str, Any]], now: int) -> int:
     checked = [exported_memory(item) for item in batch]
-    count = opened.vector_settings.session_context
+    count = opened.session_context
     with reading(opened.engine, opened.path) as connection:
         there = memories.live_rows(connection, [item.row.id for item in checked])
         new = [item for item in checked if item.row.id not in there]

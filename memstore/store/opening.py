@@ -90,6 +90,11 @@ class OpenStore:
     process: int = field(default_factory=os.getpid)
 
     @property
+    def session_context(self) -> int:
+        """How many memories of its session a memory is read with."""
+        return session_context(self.vector_settings, self.identity)
+
+    @property
     def encoder(self) -> Encoder:
         """The store's encoder.
 
@@ -172,7 +177,7 @@ def open_store(
     engine = open_engine(store, read_only=read_only, lock_timeout=chosen.lock_timeout)
     try:
         identity, made = _identity(engine, store, encoder, device, chosen, read_only)
-        check_made_so(store, made, chosen)
+        check_made_so(store, made, chosen, identity)
         if isinstance(encoder, str) and encoder != identity.name:
             encoder = _under_another_name(store, identity, encoder, device)
         if encoder is not None and not isinstance(encoder, str):
@@ -216,6 +221,12 @@ def with_asked(made: VectorSettings, settings: Settings) -> VectorSettings:
     return dataclasses.replace(
         made, **{name: value for name, value in asked.items() if value is not None}
     )
+
+
+def session_context(made: VectorSettings, identity: EncoderIdentity) -> int:
+    """Return how many memories of its session a memory is read with."""
+    chosen = made.session_context
+    return identity.session_context if chosen is None else chosen
 
 
 def _checked(settings: Settings) -> Settings:

@@ -17,7 +17,7 @@ from memstore.settings import VectorSettings
 from memstore.store.encoding import Written, encode
 from memstore.store.identity import write_identity
 from memstore.store.index_files import changing_index
-from memstore.store.opening import OpenStore
+from memstore.store.opening import OpenStore, session_context
 
 _BATCH = 256
 
@@ -52,7 +52,7 @@ def rebuild(
         if own:  # a handle that missed a rebuild must not undo it
             opened.check_encoder(connection, encoder)
         version = log.last_event(connection)
-        written = _written(connection, made.session_context)
+        written = _written(connection, session_context(made, encoder.identity))
     rows = list(written)
     encoded: dict[int, tuple[PassageVectors, ...]] = {}
     for start in range(0, len(rows), _BATCH):

@@ -54,9 +54,7 @@ def as_written(
 
 def concerned(opened: OpenStore, connection: Connection, rows: Iterable[int]) -> list[int]:
     """Return the rows of the memories whose vectors tell of these rows' texts."""
-    if not opened.identity.context:
-        return []
-    return followers(connection, rows, opened.vector_settings.session_context)
+    return followers(connection, rows, opened.session_context)
 
 
 def reread(
@@ -75,7 +73,7 @@ def reread(
         verb: of the events that tell other handles so.
     """
     rows = list(rows)
-    written = as_written(connection, rows, opened.vector_settings.session_context)
+    written = as_written(connection, rows, opened.session_context)
     for row, (id_, _) in memories.names_of(connection, rows).items():
         vectors.delete_passages(connection, [row])
         if row in written:

@@ -365,7 +365,7 @@ class _Search:
         return [scored, others], hidden if len(scored.ranked) else invalid, None
 
     def _read_again(self, row: int, passage: Passage) -> TokenVectors:
-        count = self._opened.vector_settings.session_context
+        count = self._opened.session_context
         written = as_written(self._connection, [row], count)[row]
         return encode_passage(self._encoder, written, passage.start, passage.end)
 

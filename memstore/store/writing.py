@@ -120,7 +120,7 @@ def _store_all(
                 "ran. Run it again to store it anew."
             )
         # as the session is now: others may have told, or forgotten, something in it meanwhile
-        count = opened.vector_settings.session_context
+        count = opened.session_context
         context = session_tail(connection, namespace, draft.session, count)
         passages = ready.encodings.of(Written(draft.text, draft.title, context))
         stored.append(_store(connection, draft, namespace, passages, ready.links[position], now))
@@ -200,7 +200,7 @@ def _look_up(
             or _unchanged(connection, namespaces[draft.namespace], draft, holding_at) is None
         )
     }
-    count = opened.vector_settings.session_context
+    count = opened.session_context
     contexts = _session_contexts(connection, new, namespaces, count)
     return new, contexts, _participants(connection, new, namespaces)
 

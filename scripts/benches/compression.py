@@ -39,7 +39,6 @@ from memstore.encoders import (
     VectorSpan,
     open_encoder,
 )
-from memstore.encoders.minilm_windows import with_summary
 from memstore.evaluation.bootstrap import interval
 from memstore.evaluation.datasets import Dataset, read_dataset
 from memstore.evaluation.metrics import METRICS, score
@@ -95,8 +94,9 @@ class Shortened:
         return [self._asked[text] for text in texts]
 
     def _cut(self, vectors: TokenVectors) -> TokenVectors:
-        rows = vectors[:-1, : self.identity.dim]  # without the summary
-        return with_summary(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+        rows = vectors[:, : self.identity.dim]
+        cut: TokenVectors = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return cut
 
 
 @dataclass(frozen=True)

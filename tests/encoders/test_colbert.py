@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from memstore import MemoryStore
-from memstore.encoders import DocumentText, open_encoder
+from memstore.encoders import DocumentText, colbert, open_encoder
 from memstore.encoders.bert_weights import find_model_folder
 from memstore.encoders.colbert import ColBERTEncoder
 from memstore.encoders.colbert_bert import open_plain_bert
@@ -91,8 +91,12 @@ def assert_runs_as_the_library_does(folder: Path, texts: list[str]) -> None:
         assert query.tokens == same.tokens
         assert query.length == same.length
         np.testing.assert_allclose(query.vectors, same.vectors, atol=1e-5)
+    documents = [
+        *(DocumentText(text) for text in texts),
+        *(DocumentText(text, context=("berlin", "the city, ana")) for text in texts),
+    ]
     for one, other in zip(
-        own.encode_documents(texts), library.encode_documents(texts), strict=True
+        own.encode_documents(documents), library.encode_documents(documents), strict=True
     ):
         np.testing.assert_allclose(one, other, atol=1e-5)
     for text in texts:
@@ -286,11 +290,73 @@ def test_vectors_of_markers_are_named_and_those_of_words_have_their_span(
     assert encoder.vector_spans("[SEP] ana") == ["[CLS]", "[unused1]", (0, 5), (6, 9), "[SEP]"]
 
 
-def test_context_is_ignored(encoder: ColBERTEncoder) -> None:
-    alone, after = encoder.encode_documents(
-        [DocumentText("the city"), DocumentText("the city", context=("berlin",))]
+@pytest.fixture(params=["plain", "library", "pylate"])
+def any_checkpoint(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    stanford: Path,
+    write_pylate: WriteCheckpoint,
+    monkeypatch: pytest.MonkeyPatch,
+) -> ColBERTEncoder:
+    """A checkpoint by each way there is to run one."""
+    if request.param == "library":
+        monkeypatch.setattr(colbert, "open_plain_bert", lambda folder: None)
+    folder = write_pylate(tmp_path / "pylate") if request.param == "pylate" else stanford
+    return ColBERTEncoder(folder, device="cpu")
+
+
+def test_a_document_behind_context_keeps_the_vectors_of_its_own_tokens(
+    any_checkpoint: ColBERTEncoder,
+) -> None:
+    text = "the city, ana"
+    alone, after, other, without = any_checkpoint.encode_documents(
+        [
+            DocumentText(text),
+            DocumentText(text, context=("berlin", "ana")),
+            DocumentText(text, context=("ana", "berlin")),
+            DocumentText(text, context=("",)),
+        ]
     )
-    np.testing.assert_allclose(alone, after, atol=1e-6)
+    spans = any_checkpoint.vector_spans(text)
+    assert len(alone) == len(after) == len(other) == len(spans)
+    np.testing.assert_allclose(alone, without, atol=1e-5)
+    for changed in (after, other):  # all tokens see it, in their order
+        assert np.abs(changed - alone).max(axis=1).min() > 1e-3
+    assert np.abs(after - other).max() > 1e-3
+    np.testing.assert_allclose(np.linalg.norm(after, axis=1), 1.0, atol=1e-5)
+
+
+def test_a_long_document_leaves_its_context_the_room_that_is_left(
+    any_checkpoint: ColBERTEncoder,
+) -> None:
+    text = "ana " * 15  # with markers 18 of 20 tokens
+    context = ("berlin the city", "the city berlin")
+    after, same, full, cut = any_checkpoint.encode_documents(
+        [
+            DocumentText(text, context),
+            DocumentText(text, ("berlin", "the")),
+            DocumentText("ana " * 17, context),
+            DocumentText("ana " * 17),
+        ]
+    )
+    np.testing.assert_allclose(after, same, atol=1e-5)  # the beginning of each
+    np.testing.assert_allclose(full, cut, atol=1e-5)
+
+
+def test_no_store_gives_a_checkpoint_context_unless_it_is_told_to(
+    tmp_path: Path, encoder: ColBERTEncoder
+) -> None:
+    def score(**settings: int) -> float:
+        path = tmp_path / f"{settings}.mem"
+        with MemoryStore.open(path, encoder=encoder, settings=settings) as store:
+            store.add("berlin", session="s")
+            memory = store.add("the city", session="s")
+            hits = {hit.memory.id: hit for hit in store.query("ana").hits}
+        relevance = hits[memory.id].relevance
+        assert relevance is not None
+        return relevance.raw
+
+    assert score() == score(session_context=0) != score(session_context=2)
 
 
 def test_a_folder_and_its_name_open_the_same_encoder(

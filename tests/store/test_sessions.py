@@ -27,7 +27,7 @@ class ContextEncoder(HashedEncoder):
 
     @property
     def identity(self) -> EncoderIdentity:
-        return dataclasses.replace(super().identity, context=True)
+        return dataclasses.replace(super().identity, session_context=2)
 
     def encode_documents(
         self, documents: Sequence[DocumentText], *, progress: Callable[[int], None] | None = None

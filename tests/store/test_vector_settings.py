@@ -107,6 +107,18 @@ def test_a_copy_is_made_the_same_way_and_an_import_the_way_of_its_store(tmp_path
         assert _made(store) == VectorSettings(pooling=3)
 
 
+def test_an_encoder_says_how_much_context_a_store_gives_it_by_default(tmp_path: Path) -> None:
+    for name, encoder, settings, count, after in (
+        ("a", "minilm", {}, 2, 0),
+        ("b", "hashed", {}, 0, 2),
+        ("c", "hashed", {"session_context": 3}, 3, 3),
+    ):
+        with MemoryStore.open(tmp_path / name, encoder=encoder, settings=settings) as store:
+            assert store._opened.session_context == count
+            store.rebuild(encoder="hashed" if encoder == "minilm" else "minilm")
+            assert store._opened.session_context == after
+
+
 def test_without_session_context_a_memory_is_read_alone(tmp_path: Path) -> None:
     with MemoryStore.open(tmp_path / "a.mem", settings={"session_context": 0}) as store:
         for text in ("Ana: I adopted a greyhound.", "Bo: What is she called?"):
