@@ -82,6 +82,11 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def has_gpu_driver() -> bool:
+    """Return whether a driver of NVIDIA's or AMD's is there, without importing torch to ask it."""
+    return any(map(os.path.exists, ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")))  # dxg: in WSL
+
+
 def choose_device(device: str, *, refusal: type[MemstoreError]) -> torch.device:
     """Return the device for 'auto', 'cpu', 'cuda' or 'cuda:1'; 'auto' is CUDA where there is one.
 

@@ -20,8 +20,42 @@ MAX_LIMIT = 10_000  # beyond this `list` with a cursor is the right call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VectorSettings:
+    """What decides a store's vectors besides its encoder.
+
+    Chosen when the store is created, remembered by it, and changed by `rebuild` alone.
+    """
+
+    session_context: int | None = None
+    """Memories of its session that a new one is read with; None: as its encoder was made for, 2 for
+    `minilm` and 0 for ColBERT checkpoints (`docs/encoders.md`)."""
+
+    passage_tokens: int = 256
+    """Most tokens a passage may have; the encoder's document length bounds it further."""
+
+    overlap_tokens: int = 32
+    """Tokens two neighbouring passages of a long text share: about one sentence."""
+
+    pooling: int = 1
+    """Tokens of a passage that share a vector, on average: 1, 2 or 3 (`docs/performance.md`)."""
+
+    residual_bits: int = 4
+    """Bits per dimension of sealed vectors, 1, 2, 4 or 8: 4 keep 97 of 100 best passages of exact
+    search, 2 keep 92 at about half the size."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How a store behaves in this process. Nothing here changes what is already stored."""
+    """How a store behaves in this process. Nothing here changes what is already stored.
+
+    The five of `VectorSettings` are for a new store; one that is there has its own.
+    """
+
+    session_context: int | None = None
+    passage_tokens: int | None = None
+    overlap_tokens: int | None = None
+    pooling: int | None = None
+    residual_bits: int | None = None
 
     lock_timeout: float = 30.0
     """Seconds a writer waits for another one. Ingest commits take well under a second each."""
@@ -32,24 +66,11 @@ class Settings:
     extractor: str = "rules"
     """Entity extractor: `rules`, or `spacy:NAME_OR_PATH` for rules and that pipeline together."""
 
-    session_context: int = 2
-    """Preceding memories of a session read together with a new one (offline-encoder measure)."""
-
-    overlap_tokens: int = 32
-    """Tokens two neighbouring passages of a long text share: about one sentence."""
-
-    passage_tokens: int = 256
-    """Most tokens a passage may have; the encoder's document length bounds it further."""
-
     candidates: int = 100
     """Memories that enter the cognitive pass per query (at least four times the limit)."""
 
     hot_tokens: int = 131_072
     """Token vectors beyond which the hot tier is sealed: 17 MB, searched exactly in some 3 ms."""
-
-    residual_bits: int = 4
-    """Bits per dimension of sealed vectors, 1, 2, 4 or 8, when a codec is trained: 4 keep 97 of 100
-    best passages of exact search, 2 keep 92 at about half the size."""
 
     rerank_depth: int = 20
     """Candidates a reranker scores per query: half a second of MiniLM-L-6 on one core."""

@@ -12,7 +12,10 @@ import pytest
 PROJECT = Path(__file__).parents[1]
 pytestmark = pytest.mark.xdist_group("packaging")  # one worker: the wheel is built once
 
-KERNELS = "memstore/index/_kernels" + sysconfig.get_config_var("EXT_SUFFIX")
+COMPILED = {
+    module + sysconfig.get_config_var("EXT_SUFFIX")
+    for module in ("memstore/index/_kernels", "memstore/encoders/_bert")
+}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,7 @@ def test_the_wheel_holds_the_package_its_data_the_migrations_and_the_kernels(whe
     expected |= shipped_files("migrations", "memstore/migrations")
     assert "memstore/py.typed" in expected
     assert "memstore/migrations/env.py" in expected
-    assert names == expected | {KERNELS}
+    assert names == expected | COMPILED
 
 
 def test_the_wheel_declares_its_license_and_its_command(wheel):

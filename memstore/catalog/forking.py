@@ -19,12 +19,13 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from typing import Any, Final
-from weakref import WeakSet
+from weakref import ReferenceType, WeakSet, ref
 
 from sqlalchemy import Engine
 
 from memstore.errors import BadInput
 
+_MOST_CURSORS: Final = 64  # known of a connection before those that are gone are left out
 _WAIT: Final = 10.0  # seconds that a fork waits for transactions: the longest read a whole index
 
 _engines: WeakSet[Engine] = WeakSet()
@@ -46,7 +47,9 @@ class ForkAwareConnection(sqlite3.Connection):
         super().__init__(database, **options)
         self.process = os.getpid()
         self.file: tuple[int, int] | None = None
-        self._cursors: WeakSet[sqlite3.Cursor] = WeakSet()
+        # no WeakSet: it runs Python when a cursor goes, which is when a signal that came during its
+        # statement is handled, and an exception out of that callback (Ctrl-C) would be lost
+        self._cursors: list[ReferenceType[sqlite3.Cursor]] = []
         _connections.add(self)
 
     def remember(self, file: str) -> None:
@@ -57,7 +60,9 @@ class ForkAwareConnection(sqlite3.Connection):
         if self.process != os.getpid():
             raise inherited(self.process)
         made = super().cursor(*arguments, **options)
-        self._cursors.add(made)
+        if len(self._cursors) >= _MOST_CURSORS:
+            self._cursors = [known for known in self._cursors if known() is not None]
+        self._cursors.append(ref(made))
         return made
 
     def execute(self, *arguments: Any) -> sqlite3.Cursor:
@@ -69,8 +74,11 @@ class ForkAwareConnection(sqlite3.Connection):
         keeps its cursors; theirs would be the state that later transactions read.
         """
         if self.process == os.getpid():
-            for cursor in [*self._cursors]:
-                cursor.close()
+            for known in self._cursors:
+                cursor = known()
+                if cursor is not None:
+                    cursor.close()
+            self._cursors.clear()
 
     def commit(self) -> None:
         if self.process == os.getpid():

@@ -21,6 +21,7 @@ REINFORCE, CONFIRM, CONTRADICT, IMPORTANCE = "reinforce", "confirm", "contradict
 SUPERSEDE, RETRACT = "supersede", "retract"
 UPDATE, FORGET, PURGE = "update", "forget", "purge"
 ALIAS, CALIBRATE, LEARN = "alias", "calibrate", "learn"
+REREAD = "reread"  # a text before it in its session changed or is gone: it has new vectors
 # verbs that change nothing of what readers keep in memory: neither who may be found nor vectors
 SILENT = frozenset(
     {SEAL, SOURCE, REINFORCE, CONFIRM, CONTRADICT, IMPORTANCE, ALIAS, CALIBRATE, LEARN}

@@ -308,30 +308,6 @@ def versions(connection: Connection, namespace: int, key: str) -> list[Row[Any]]
     )
 
 
-def session_tail(
-    connection: Connection, namespace: int, session: str, count: int, *, before: int | None = None
-) -> list[str]:
-    """Return the texts of a session's last live memories (before a row), oldest first."""
-    statement = select(memory.c.text).where(
-        live, memory.c.namespace_id == namespace, memory.c.session == session
-    )
-    if before is not None:
-        statement = statement.where(memory.c.row < before)
-    texts = connection.scalars(statement.order_by(memory.c.row.desc()).limit(count)).all()
-    return list(reversed(texts))
-
-
-def context_of(connection: Connection, row: int, count: int) -> tuple[str, ...]:
-    """Return the texts that precede a memory in its session, oldest first, at most `count`."""
-    place = connection.execute(
-        select(memory.c.namespace_id, memory.c.session).where(memory.c.row == row)
-    ).one()
-    if place.session is None or count == 0:
-        return ()
-    tail = session_tail(connection, place.namespace_id, place.session, count, before=row)
-    return tuple(tail)
-
-
 # built once, entity names included: every statement less is felt by an `add`, because encoding
 # leaves nothing of the last one in the processor's caches
 _links = (

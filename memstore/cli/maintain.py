@@ -13,10 +13,12 @@ from memstore.cli import output
 from memstore.cli.lines import standard_input
 from memstore.cli.options import (
     encoder_option,
+    given,
     json_option,
     open_store,
     open_to_read,
     timezone_option,
+    vector_options,
 )
 from memstore.errors import MemstoreError
 
@@ -67,11 +69,12 @@ def verify(ctx: click.Context, repair: bool, as_json: bool) -> None:
 
 @click.command()
 @encoder_option
+@vector_options
 @click.pass_context
-def rebuild(ctx: click.Context, encoder: str | None) -> None:
-    """Encode all memories anew, with the store's encoder or another one."""
+def rebuild(ctx: click.Context, /, encoder: str | None, **vectors: int | None) -> None:
+    """Encode all memories anew, with the store's encoder and settings or with others."""
     store = open_store(ctx)
-    count = store.rebuild(encoder=encoder)
+    count = store.rebuild(encoder=encoder, settings=given(vectors))
     output.note(f"{count} memories encoded with {store.encoder}")
 
 

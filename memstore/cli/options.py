@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -93,6 +93,33 @@ def encoder_option(function: F) -> F:
     )(function)
 
 
+def vector_options(function: F) -> F:
+    """Add what decides a store's vectors besides its encoder; each is None if it is not given."""
+    for name, text in reversed(_VECTOR_OPTIONS):
+        function = click.option(f"--{name}", type=int, metavar="N", help=text)(function)
+    return function
+
+
+_VECTOR_OPTIONS = [
+    (
+        "session-context",
+        "Memories of its session a new one is read with. By default 2; of ColBERT 0.",
+    ),
+    ("passage-tokens", "Most tokens of a passage. By default 256."),
+    ("overlap-tokens", "Tokens that neighbouring passages share. By default 32."),
+    (
+        "pooling",
+        "Tokens that share a vector, 1 to 3: 2 halves the store. By default 1.",
+    ),
+    ("residual-bits", "Per dimension of compressed vectors: 1, 2, 4 or 8. By default 4."),
+]
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def rerank_option(function: F) -> F:
     """Add --rerank."""
     return click.option(
@@ -131,12 +158,21 @@ def setting(written: str) -> tuple[str, Any]:
 
 
 def open_store(
-    ctx: click.Context, *, create: bool = False, encoder: str | None = None
+    ctx: click.Context,
+    *,
+    create: bool = False,
+    encoder: str | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> MemoryStore:
-    """Open the store the command line names; it is closed when the command ends."""
+    """Open the store the command line names; it is closed when the command ends.
+
+    Args:
+        more: settings beside those of --set.
+    """
     from memstore.store import MemoryStore
 
     path, device, settings = (ctx.obj[name] for name in ("store", "device", "settings"))
+    settings = {**settings, **(more or {})}
     store = MemoryStore.open(path, create=create, encoder=encoder, device=device, settings=settings)
     ctx.call_on_close(store.close)
     return store

@@ -188,7 +188,8 @@ def _strongest(matches: Iterable[TokenMatch]) -> str:
     counted.sort(key=lambda match: -match.weight * match.similarity)
     shown = [
         f"{shortened(match.query_token, _TOKEN_WIDTH)}→"
-        f"{shortened(match.passage_token, _TOKEN_WIDTH)} {_two_digits(match.similarity)}"
+        f"{shortened('+'.join((match.passage_token, *match.pooled_with)), _TOKEN_WIDTH)} "
+        f"{_two_digits(match.similarity)}"
         for match in counted[:_SHOWN_MATCHES]
     ]
     return ", ".join(shown) + (" …" if len(counted) > len(shown) else "")

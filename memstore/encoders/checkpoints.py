@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Protocol
 
+from memstore.encoders import DocumentText, VectorSpan
 from memstore.encoders.file_hashes import sha256_of
 from memstore.errors import EncoderUnavailable
 from memstore.local_models import WEIGHTS, NotFetchedError, fetch, first_line
+from memstore.maxsim import TokenVectors
 
 _SETTINGS: Final = (
     "config.json",
@@ -31,6 +34,45 @@ _SETTINGS: Final = (
     "added_tokens.json",
     "vocab.txt",
 )
+
+
+class CheckpointSettings(NamedTuple):
+    """What decides a vector besides weights and vocabulary; lengths are tokens, all included."""
+
+    dim: int
+    document_length: int
+    query_length: int
+    query_prefix: str
+    document_prefix: str
+    query_expansion: str | None
+    attend_to_expansion: bool
+    skiplist: list[str]
+
+
+class EncodedQuery(NamedTuple):
+    """Vectors and names of the tokens that count, and how many there were before it was cut."""
+
+    vectors: TokenVectors
+    tokens: tuple[str, ...]
+    length: int
+
+
+class Checkpoint(Protocol):
+    """A way to run a checkpoint. Texts hold no lone surrogates."""
+
+    @property
+    def settings(self) -> CheckpointSettings: ...
+
+    @property
+    def parameters(self) -> int: ...
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]: ...
+
+    def vector_spans(self, text: str) -> list[VectorSpan]: ...
+
+    def encode_documents(self, documents: Sequence[DocumentText]) -> list[TokenVectors]: ...
+
+    def encode_queries(self, texts: Sequence[str]) -> list[EncodedQuery]: ...
 
 
 def fetch_checkpoint(hub_id: str) -> Path:
@@ -56,7 +98,7 @@ def check_checkpoint(folder: Path) -> None:
     Raises:
         EncoderUnavailable: no ColBERT checkpoint, or one without its projection or settings.
     """
-    config = _read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+    config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
     if "HF_ColBERT" in (config.get("architectures") or []):
         _check_stanford(folder)
     elif (folder / "modules.json").is_file():
@@ -74,7 +116,7 @@ def _check_stanford(folder: Path) -> None:
             folder,
             "artifact.metadata is missing, which holds the lengths and markers it was trained with",
         )
-    metadata = _read_json(folder / "artifact.metadata")
+    metadata = read_json(folder / "artifact.metadata")
     shapes = tensor_shapes(folder)
     if "linear.weight" not in shapes:
         raise _refused(folder, "its weights have no projection (linear.weight)")
@@ -88,7 +130,7 @@ def _check_stanford(folder: Path) -> None:
 
 def _check_modules(folder: Path) -> None:
     name = "config_sentence_transformers.json"
-    settings = _read_json(folder / name) if (folder / name).is_file() else {}
+    settings = read_json(folder / name) if (folder / name).is_file() else {}
     # sentence-transformers' own class, PyLate 3 and later, and older PyLate in this order.
     native = settings.get("model_type") == "MultiVectorEncoder"
     if not native and settings.get("model_type") != "ColBERT" and "query_prefix" not in settings:
@@ -111,7 +153,6 @@ def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     Raises:
         EncoderUnavailable: there is no weight file, or it cannot be read.
     """
-    import torch
     from safetensors import SafetensorError, safe_open
 
     path = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
@@ -121,6 +162,8 @@ def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="np") as file:
                 return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  it is no mapping
+        import torch
+
         tensors = torch.load(path, map_location="meta", weights_only=True)
         return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
@@ -172,7 +215,7 @@ def _read_text(path: Path) -> str:
         raise EncoderUnavailable(f"{path} cannot be read: {error}.") from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(_read_text(path))
     except ValueError as error:

@@ -1,42 +1,41 @@
-"""Any ColBERT checkpoint, in the layout of Stanford's colbert-ai or of PyLate.
-
-Loaded with sentence-transformers' `MultiVectorEncoder`, which keeps the tokenisation that each
-model was trained with: marker tokens, [MASK] expansion of queries, no vectors for a document's
-punctuation.
-"""
+"""Any ColBERT checkpoint, in the layout of Stanford's colbert-ai or of PyLate."""
 
 from __future__ import annotations
 
 import string
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from memstore.encoders import DocumentText, EncoderIdentity, QueryVectors, VectorSpan
 from memstore.encoders.checkpoints import (
-    check_backbone,
+    Checkpoint,
     check_checkpoint,
     checkpoint_fingerprint,
     fetch_checkpoint,
 )
-from memstore.errors import EncoderUnavailable
-from memstore.local_models import choose_device, first_line, no_progress_bars
+from memstore.encoders.colbert_bert import open_plain_bert
+from memstore.encoders.context import CONTEXT_TEXTS
+from memstore.local_models import has_gpu_driver
 from memstore.maxsim import TokenVectors
 from memstore.surrogates import replace_surrogates
 
-BATCH: Final = 16
 # Documents sorted by length within one window; the results of a window are held twice.
 WINDOW: Final = 1024
 
 
 class ColBERTEncoder:
-    """A trained late-interaction model; every query token counts the same, and context is ignored.
+    """A trained late-interaction model; every query token counts the same.
 
-    Everything that decides a vector (prefixes, lengths, dimension, expansion, skiplist) is read
-    from the loaded model and reported in `identity`. Computes in float32 on every device.
+    Where a store gives context, a document is read behind it and keeps the vectors of its own
+    tokens alone. By default stores give none: no such checkpoint was trained with it.
+
+    Everything that decides a vector (prefixes, lengths, dimension, expansion, skiplist) comes with
+    the checkpoint and is reported in `identity`. Computes in float32 on every device: on a CPU
+    without torch where the checkpoint is a plain BERT in Stanford's layout, else by
+    sentence-transformers. Both give the same vectors within 1e-5.
 
     Args:
         checkpoint: hub id or folder.
@@ -52,30 +51,22 @@ class ColBERTEncoder:
     ) -> None:
         folder = checkpoint if isinstance(checkpoint, Path) else fetch_checkpoint(checkpoint)
         check_checkpoint(folder)
-        self._model = _load(folder, device)
-        self._mask = next((part for part in self._model if hasattr(part, "skiplist_words")), None)
-        # Tokenizers keep truncation as state, so that one call at a time may use the model.
-        self._lock = threading.Lock()
-        self._identity = self._identify(name or str(checkpoint), folder)
-
-    def _identify(self, name: str, folder: Path) -> EncoderIdentity:
-        transformer = self._model[0]
-        expansion = transformer.query_expansion
-        longest = int(self._model.max_seq_length)
-        query_length = (expansion or {}).get("length") or transformer.query_length or longest
-        skiplist = list(self._mask.skiplist_words) if self._mask is not None else []
-        return EncoderIdentity(
-            name=name,
+        self._checkpoint = _open(folder, device)
+        settings = self._checkpoint.settings
+        punctuation = settings.skiplist == list(string.punctuation)
+        self._identity = EncoderIdentity(
+            name=name or str(checkpoint),
             fingerprint=checkpoint_fingerprint(folder),
-            dim=int(self._model.get_embedding_dimension()),
-            document_length=int(transformer.document_length or longest),
-            query_length=int(query_length),
+            dim=settings.dim,
+            document_length=settings.document_length,
+            query_length=settings.query_length,
+            session_context=0,
             options={
-                "query_prefix": self._model.prompts.get("query") or "",
-                "document_prefix": self._model.prompts.get("document") or "",
-                "query_expansion": None if expansion is None else str(expansion["strategy"]),
-                "attend_to_expansion": bool(expansion and expansion["attend"]),
-                "skiplist": "punctuation" if skiplist == list(string.punctuation) else skiplist,
+                "query_prefix": settings.query_prefix,
+                "document_prefix": settings.document_prefix,
+                "query_expansion": settings.query_expansion,
+                "attend_to_expansion": settings.attend_to_expansion,
+                "skiplist": "punctuation" if punctuation else settings.skiplist,
             },
         )
 
@@ -86,48 +77,18 @@ class ColBERTEncoder:
     @property
     def parameters(self) -> int:
         """Number of the model's weights."""
-        return sum(weights.numel() for weights in self._model.parameters())
+        return self._checkpoint.parameters
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
         """Character span of each token of the text: no special tokens, no prefix, no truncation."""
-        with self._lock:
-            encoding = self._model.tokenizer(
-                replace_surrogates(text),
-                add_special_tokens=False,
-                truncation=False,
-                return_offsets_mapping=True,
-                verbose=False,
-            )
-        return [(int(start), int(end)) for start, end in encoding["offset_mapping"]]
+        return self._checkpoint.token_spans(replace_surrogates(text))
 
     def vector_spans(self, text: str) -> list[VectorSpan]:
         """Return what each kept vector of the text stands for: its tokens, prefix, special tokens.
 
-        Goes through the model's own cutting and skiplist, only without its weights. A checkpoint
-        that pools tokens into fewer vectors has more spans than vectors: none stands for one token.
+        Where a checkpoint pools tokens into fewer vectors there are more spans than vectors.
         """
-        prefix = self._model.prompts.get("document") or ""
-        with self._lock:
-            features = self._model.preprocess(
-                [replace_surrogates(text)],
-                prompt=prefix,
-                task="document",
-                processing_kwargs={"text": {"return_offsets_mapping": True}},
-            )
-            if self._mask is not None:
-                features = self._mask(features, task="document")
-            kept = features["attention_mask"][0].bool()
-            tokens = self._model.tokenizer.convert_ids_to_tokens(
-                features["input_ids"][0][kept].tolist()
-            )
-        spans: list[VectorSpan] = []
-        for token, (start, end) in zip(
-            tokens, features["offset_mapping"][0][kept].tolist(), strict=True
-        ):
-            # A token may reach from the prefix into the text: a space, and the word after it.
-            start = max(start, len(prefix))
-            spans.append((start - len(prefix), end - len(prefix)) if start < end else token)
-        return spans
+        return self._checkpoint.vector_spans(replace_surrogates(text))
 
     def encode_documents(
         self,
@@ -135,75 +96,44 @@ class ColBERTEncoder:
         *,
         progress: Callable[[int], None] | None = None,
     ) -> list[TokenVectors]:
-        """Encode documents, in the order given; longer ones are cut at the document length."""
+        """Encode documents, in the order given; longer ones are cut at the document length, and
+        context gets the room that is left.
+        """
         results: list[TokenVectors] = []
         for start in range(0, len(documents), WINDOW):
-            texts = [replace_surrogates(document.text) for document in documents[start:][:WINDOW]]
-            with self._lock:
-                vectors = self._model.encode_document(
-                    texts, batch_size=BATCH, convert_to_numpy=True, show_progress_bar=False
-                )
-            results += [np.ascontiguousarray(rows, dtype=np.float32) for rows in vectors]
+            cleaned = [_cleaned(document) for document in documents[start : start + WINDOW]]
+            results += self._checkpoint.encode_documents(cleaned)
             if progress is not None:
-                progress(len(texts))
+                progress(len(cleaned))
         return results
 
     def encode_queries(self, texts: Sequence[str]) -> list[QueryVectors]:
         """Encode queries, in the order given, expanded as the model was trained."""
         if not texts:
             return []
-        cleaned = [replace_surrogates(text) for text in texts]
-        with self._lock:
-            encoded = self._model.encode_query(
-                cleaned, batch_size=BATCH, output_value=None, show_progress_bar=False
+        encoded = self._checkpoint.encode_queries([replace_surrogates(text) for text in texts])
+        return [
+            QueryVectors(
+                vectors=query.vectors,
+                factors=np.ones(len(query.vectors), dtype=np.float32),
+                contrast=False,
+                tokens=query.tokens,
+                truncated=query.length > self._identity.query_length,
             )
-            lengths = [self._query_tokens(text) for text in cleaned]
-        results = []
-        for features, length in zip(encoded, lengths, strict=True):
-            kept = features["attention_mask"].bool()
-            vectors = features["token_embeddings"][kept].float().cpu().numpy()
-            ids = features["input_ids"][kept].tolist()
-            results.append(
-                QueryVectors(
-                    vectors=np.ascontiguousarray(vectors, dtype=np.float32),
-                    factors=np.ones(len(vectors), dtype=np.float32),
-                    contrast=False,
-                    tokens=tuple(self._model.tokenizer.convert_ids_to_tokens(ids)),
-                    truncated=length > self._identity.query_length,
-                )
-            )
-        return results
-
-    def _query_tokens(self, text: str) -> int:
-        """Tokens of a query with its prefix and special tokens, before it is cut."""
-        prefix = self._model.prompts.get("query") or ""
-        ids = self._model.tokenizer(prefix + text, truncation=False, verbose=False)["input_ids"]
-        return len(ids)
+            for query in encoded
+        ]
 
 
-def _load(folder: Path, device: str) -> Any:  # a MultiVectorEncoder; the library is imported late
-    import torch
-    from sentence_transformers import MultiVectorEncoder
+def _cleaned(document: DocumentText) -> DocumentText:
+    last = document.context[-CONTEXT_TEXTS:]
+    return DocumentText(replace_surrogates(document.text), tuple(map(replace_surrogates, last)))
 
-    chosen = choose_device(device, refusal=EncoderUnavailable)
-    try:
-        with no_progress_bars():
-            model = MultiVectorEncoder(
-                str(folder),
-                device=str(chosen),
-                local_files_only=True,
-                trust_remote_code=False,
-                # Half-precision checkpoints are read into float32: see the class.
-                model_kwargs={"dtype": torch.float32},
-            )
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        raise EncoderUnavailable(
-            f"The ColBERT checkpoint in {folder} cannot be loaded: {first_line(error)}.\n"
-            "Use a folder that `hf download` wrote completely; models that need code of their own "
-            "(trust_remote_code) are not supported."
-        ) from error
-    backbone: Any = model[0].auto_model
-    expected = {name: tuple(value.shape) for name, value in backbone.named_parameters()}
-    check_backbone(folder, expected)
-    model.eval()
-    return model
+
+def _open(folder: Path, device: str) -> Checkpoint:
+    if device == "cpu" or (device == "auto" and not has_gpu_driver()):
+        plain = open_plain_bert(folder)
+        if plain is not None:
+            return plain
+    from memstore.encoders.colbert_library import LibraryCheckpoint
+
+    return LibraryCheckpoint(folder, device=device)

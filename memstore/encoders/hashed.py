@@ -56,6 +56,7 @@ class HashedEncoder:
             document_length=document_length,
             query_length=query_length,
             options={"recipe": RECIPE},
+            session_context=0,
         )
 
     @property

@@ -17,6 +17,7 @@ from memstore.index.files import (
     read_array,
 )
 from memstore.index.hot import HotTier, HotView
+from memstore.index.pooling import Clusters, cluster, pool
 from memstore.index.quantization import dequantize, quantize
 from memstore.index.sealed import Depths, SealedSearch, SealedView, depths_for
 from memstore.index.segments import (
@@ -29,6 +30,7 @@ from memstore.index.segments import (
 from memstore.index.weighting import Rest, token_weights, weighted_scores
 
 __all__ = [
+    "Clusters",
     "Codec",
     "Depths",
     "FolderWriter",
@@ -44,11 +46,13 @@ __all__ = [
     "centroid_count",
     "check_manifest",
     "check_sizes",
+    "cluster",
     "copy_segment",
     "damaged_files",
     "depths_for",
     "dequantize",
     "folder_of",
+    "pool",
     "quantize",
     "read_array",
     "sample_size",

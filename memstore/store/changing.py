@@ -16,8 +16,9 @@ from memstore.entities import canonical, lowercase_words, memory_entities
 from memstore.errors import BadInput, MemoryNotFound, VersionConflict
 from memstore.store import drafts
 from memstore.store.counters import recount
-from memstore.store.encoding import Written, encode
+from memstore.store.encoding import Encodings
 from memstore.store.opening import OpenStore
+from memstore.store.rereading import as_written, concerned, reread
 from memstore.types import Memory
 
 # what `update` may change: name → check, and the columns it decides
@@ -91,20 +92,28 @@ def update(
         speaker, given = links.given_names(connection, row)
         if "text" in checked and speaker is not None:
             checked["text"] = _spoken(checked["text"], speaker, before.text)
-        written = Written(
-            checked.get("text", before.text),
-            checked.get("title", before.title),
-            memories.context_of(connection, row, opened.settings.session_context),
+        count = opened.session_context
+        [written] = as_written(connection, [row], count).values()
+        written = dataclasses.replace(
+            written,
+            text=checked.get("text", before.text),
+            title=checked.get("title", before.title),
         )
+        retold = written.text != before.text
+        following = concerned(opened, connection, [row]) if retold else []
+        becoming = {row: written.text}
+        foreseen = as_written(connection, following, count, becoming=becoming)
         participants = (
             set()
             if before.session is None
             else links.session_speakers(connection, _namespace(connection, before), before.session)
         )
-    reencode = (written.text, written.title) != (before.text, before.title)
-    relink = "entities" in checked or written.text != before.text
-    encoder = opened.encoder if reencode else None
-    passages = () if encoder is None else encode(encoder, opened.settings, [written])[0]
+    encodings = (
+        Encodings(opened.encoder, opened.vector_settings, [written, *foreseen.values()])
+        if retold or written.title != before.title
+        else None
+    )
+    relink = "entities" in checked or retold
     found = (
         memory_entities(
             written.text,
@@ -118,8 +127,8 @@ def update(
         else ()
     )
     with writing(opened.engine, opened.path) as connection:
-        if encoder is not None:
-            opened.check_encoder(connection, encoder)
+        if encodings is not None:
+            opened.check_encoder(connection, encodings.encoder)
         row, current = one(connection, memory_id)
         check_version(current, if_version)
         if _but_for_feedback(current) != _but_for_feedback(before):
@@ -133,9 +142,12 @@ def update(
             memories.update_memory(connection, row, **columns)
         if "prior" in columns or "source_id" in columns:
             recount(connection, [row])
-        if reencode:
+        if encodings is not None:
+            [written] = as_written(connection, [row], count).values()
             vectors.delete_passages(connection, [row])
-            vectors.insert_passages(connection, row, passages)
+            vectors.insert_passages(connection, row, encodings.of(written))
+            following = concerned(opened, connection, [row]) if retold else []
+            reread(opened, connection, following, encodings, verb=log.REREAD, now=now)
         if relink:
             namespace = _namespace(connection, before)
             counted = before.retracted_at is None

@@ -7,14 +7,14 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, select
+from sqlalchemy import Connection, select
 
-from memstore.catalog import log, memories, vectors
+from memstore.catalog import vectors
 from memstore.catalog.engine import reading, writing
-from memstore.catalog.sql import among
 from memstore.catalog.tables import hot_vector, memory, passage
-from memstore.store.encoding import Written, encode
+from memstore.store.encoding import Encodings, Written
 from memstore.store.opening import OpenStore
+from memstore.store.rereading import as_written, reread
 
 _BATCH = 256  # memories read or encoded at once
 _NONE: tuple[float, Iterable[Any]] = (math.inf, ())  # behind the last memory's passages
@@ -91,31 +91,16 @@ def reencode(opened: OpenStore, rows: Sequence[int], now: int) -> None:
 
 
 def _reencode_batch(opened: OpenStore, rows: Sequence[int], now: int) -> None:
-    context = opened.settings.session_context
     with reading(opened.engine, opened.path) as connection:
-        written = {
-            row: Written(item.text, item.title, memories.context_of(connection, row, context))
-            for row, item in memories.load(connection, _living(rows)).items()
-        }
-    encoder = opened.encoder
-    made = encode(encoder, opened.settings, list(written.values()))
-    encoded = dict(zip(written, made, strict=True))
+        written = as_written(connection, rows, opened.session_context)
+    encodings = Encodings(opened.encoder, opened.vector_settings, written.values())
     with writing(opened.engine, opened.path) as connection:
-        opened.check_encoder(connection, encoder)
-        stored = memories.load_rows(connection, rows)
-        living = memories.load(connection, _living(rows))
+        opened.check_encoder(connection, encodings.encoder)
+        current = as_written(connection, rows, opened.session_context)
         # a text that was changed meanwhile got new passages by that
-        same = {
-            row
-            for row, item in living.items()
-            if row in written and (item.text, item.title) == (written[row].text, written[row].title)
-        }
-        for row in [row for row in stored if row in same or row not in living]:
-            vectors.delete_passages(connection, [row])
-            if row in same:
-                vectors.insert_passages(connection, row, encoded[row])
-            log.append_event(connection, stored[row].id, "repair", now=now)
+        same = [row for row in rows if _texts(current.get(row)) in (None, _texts(written.get(row)))]
+        reread(opened, connection, same, encodings, verb="repair", now=now)
 
 
-def _living(rows: Sequence[int]) -> ColumnElement[bool]:
-    return and_(memories.live, among(memory.c.row, rows))
+def _texts(written: Written | None) -> tuple[str, str | None] | None:
+    return None if written is None else (written.text, written.title)

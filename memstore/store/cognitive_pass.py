@@ -88,7 +88,8 @@ class Assessed:
 
     def _by(self, *keys: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the places by the last key, of equal ones by the one before, in the end by id."""
-        if len(np.unique(keys[-1])) == len(keys[-1]):  # strings take longer to sort than all else
+        if len(set(keys[-1].tolist())) == len(keys[-1]):
+            # strings take longer to sort than all else
             return np.argsort(keys[-1])
         return np.lexsort((np.array(self.findings.columns.ids), *keys))
 

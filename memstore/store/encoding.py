@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from memstore import passages
 from memstore.catalog.vectors import PassageVectors
 from memstore.encoders import DocumentText, Encoder
-from memstore.index import quantize
+from memstore.index import Clusters, cluster, pool, quantize
 from memstore.maxsim import TokenVectors
-from memstore.settings import Settings
+from memstore.settings import VectorSettings
 
 _AT_ONCE = 512  # passages: as 32-bit floats they take up to 70 MB before they are quantised
 _SPECIAL_TOKENS = 3  # [CLS], [SEP] and, for some checkpoints, a marker
@@ -26,8 +28,30 @@ class Written:
     context: tuple[str, ...]
 
 
+class Encodings:
+    """The passages of texts that are going to be stored.
+
+    They are made before the transaction, because encoding takes most of the time. What its rows
+    turn out to say and was not foreseen, because somebody else was faster, is encoded then.
+    """
+
+    def __init__(
+        self, encoder: Encoder, settings: VectorSettings, foreseen: Iterable[Written] = ()
+    ) -> None:
+        self.encoder = encoder
+        self._settings = settings
+        distinct = list(dict.fromkeys(foreseen))
+        self._made = dict(zip(distinct, encode(encoder, settings, distinct), strict=True))
+
+    def of(self, written: Written) -> tuple[PassageVectors, ...]:
+        """Return the passages of a text, in order."""
+        if written not in self._made:
+            self._made[written] = encode(self.encoder, self._settings, [written])[0]
+        return self._made[written]
+
+
 def encode(
-    encoder: Encoder, settings: Settings, written: Sequence[Written]
+    encoder: Encoder, settings: VectorSettings, written: Sequence[Written]
 ) -> list[tuple[PassageVectors, ...]]:
     """Return the passages of each text with vectors of the given encoder."""
     spans = []
@@ -43,17 +67,50 @@ def encode(
             overlap_tokens=min(settings.overlap_tokens, room // 4),
         )
         spans.append(found)
-        for ordinal, span in enumerate(found):
-            text = f"{heading}{item.text[span.start : span.end]}"
-            documents.append(DocumentText(text, item.context if ordinal == 0 else ()))
+        documents += [_document(item, heading, span.start, span.end) for span in found]
     encoded = (
-        vectors
+        pooled(encoder, document.text, token_vectors, settings.pooling)[0]
         for first in range(0, len(documents), _AT_ONCE)
-        for vectors in encoder.encode_documents(documents[first : first + _AT_ONCE])
+        for document, token_vectors in zip(
+            documents[first : first + _AT_ONCE],
+            encoder.encode_documents(documents[first : first + _AT_ONCE]),
+            strict=True,
+        )
     )
     return [
         tuple(_quantised(span.start, span.end, next(encoded)) for span in found) for found in spans
     ]
+
+
+def encode_passage(encoder: Encoder, written: Written, start: int, end: int) -> TokenVectors:
+    """Return the vectors of each token of a passage, (tokens, dim), as they are before pooling."""
+    heading = passage_heading(encoder, written.title)
+    return encoder.encode_documents([_document(written, heading, start, end)])[0]
+
+
+def _document(item: Written, heading: str, start: int, end: int) -> DocumentText:
+    first = not item.text[:start].strip()
+    return DocumentText(f"{heading}{item.text[start:end]}", item.context if first else ())
+
+
+def pooled(
+    encoder: Encoder, text: str, token_vectors: TokenVectors, factor: int
+) -> tuple[TokenVectors, Clusters]:
+    """Return the vectors that are stored, (vectors, dim), and the number of that of each token.
+
+    Only tokens of the text share one: a marker, such as the mean of all, stands for something else.
+
+    Args:
+        text: of which the encoder made the vectors, (tokens, dim).
+    """
+    if factor == 1:
+        return token_vectors, np.arange(len(token_vectors))
+    spans = encoder.vector_spans(text)
+    markers = [place for place, span in enumerate(spans) if isinstance(span, str)]
+    if len(spans) != len(token_vectors):  # of a checkpoint that pools itself
+        markers = []
+    clusters = cluster(token_vectors, factor, alone=markers)
+    return pool(token_vectors, clusters), clusters
 
 
 def passage_heading(encoder: Encoder, title: str | None) -> str:

@@ -32,8 +32,10 @@ from memstore.errors import BadInput, IndexDamaged, MemoryNotFound, StoreLocked,
 from memstore.store import drafts
 from memstore.store.changing import check_version
 from memstore.store.counting import size_bytes
+from memstore.store.encoding import Encodings, Written
 from memstore.store.index_files import INDEX, FolderGone, open_codec, open_segments
 from memstore.store.opening import OpenStore
+from memstore.store.rereading import as_written, concerned, reread
 from memstore.store.sealing import erase_deleted
 from memstore.times import from_microseconds
 from memstore.types import ForgetReport
@@ -72,6 +74,8 @@ def forget(
         VersionConflict: the memory is not the version that was given; it was not forgotten.
         StoreLocked: purged, but another process reads and so keeps the old bytes in the
             write-ahead log, or is compacting the index; run it again when it is done.
+        EncoderUnavailable: the weights are needed, to read anew the memories that were read with
+            the purged ones before them, and cannot be loaded; nothing was forgotten.
         IndexDamaged: the database contradicts itself, and a purge would take what tells a repair
             what was right: nothing was forgotten. Or files of the index are damaged: the memories
             are forgotten, and left in them.
@@ -91,6 +95,13 @@ def forget(
     if if_version is not None and (wanted is None or len(wanted) != 1):
         raise BadInput("if_version is the version of one memory. Give its id alone.")
     bytes_before = size_bytes(opened.path) if purge and not dry_run else None
+    encodings = None
+    if purge and not dry_run:
+        with reading(opened.engine, opened.path) as connection:
+            found = _found(connection, wanted, where, namespace, purge=True)
+            foreseen = _foreseen(opened, connection, found)
+        if foreseen:
+            encodings = Encodings(opened.encoder, opened.vector_settings, foreseen)
     transaction = reading if opened.read_only else writing
     with transaction(opened.engine, opened.path) as connection:
         found = _found(connection, wanted, where, namespace, purge=purge)
@@ -98,10 +109,14 @@ def forget(
             for item in memories.load_rows(connection, [item.row for item in found]).values():
                 check_version(item, if_version)
         removed = {"memories": len(found)}
+        following: list[int] = []
         if purge and not dry_run:
             _check_sound(connection, opened)
+            following = concerned(opened, connection, [item.row for item in found])
         if not opened.read_only:  # else nothing can be tried
             removed |= (_purge if purge else _forget)(opened, connection, found, now)
+        if following:
+            _reread(opened, connection, following, encodings, now)
         if dry_run:
             undone = connection.get_transaction()
             assert undone is not None
@@ -124,6 +139,34 @@ def forget(
         bytes_before=bytes_before,
         bytes_after=size_bytes(opened.path),
     )
+
+
+def _foreseen(
+    opened: OpenStore, connection: Connection, found: Sequence[_Found]
+) -> Sequence[Written]:
+    """Return what will have to be encoded once the memories are purged."""
+    rows = [item.row for item in found]
+    following = concerned(opened, connection, rows)
+    count = opened.session_context
+    gone = dict.fromkeys(rows)
+    return list(as_written(connection, following, count, becoming=gone).values())
+
+
+def _reread(
+    opened: OpenStore,
+    connection: Connection,
+    following: Sequence[int],
+    encodings: Encodings | None,
+    now: int,
+) -> None:
+    """Make anew the vectors of the memories that were read with purged texts before them."""
+    if encodings is None:
+        raise StoreLocked(
+            f"The sessions of {opened.path} went on while this call ran. Nothing was forgotten; "
+            "run the same purge again."
+        )
+    opened.check_encoder(connection, encodings.encoder)
+    reread(opened, connection, following, encodings, verb=log.REREAD, now=now)
 
 
 def _check_sound(connection: Connection, opened: OpenStore) -> None:

@@ -20,7 +20,7 @@ from memstore.store.feedback import CHAIN_DEPTH
 from memstore.store.packing import Packing
 from memstore.store.requests import Request
 from memstore.store.snapshot import SnapshotView
-from memstore.store.token_matches import StoredVectors, token_matches
+from memstore.store.token_matches import ReadAgain, StoredVectors, token_matches
 from memstore.times import from_microseconds, iso
 from memstore.types import (
     Explanation,
@@ -87,6 +87,8 @@ class HitMaker:
     Args:
         query, weights: what the retrieval's scores were made with; token matches need them.
         stored: returns the vectors of a passage, for token matches.
+        read_again: returns a vector per token of a passage, for them too where tokens are pooled.
+        pooling: how many tokens share a vector.
     """
 
     def __init__(
@@ -98,6 +100,8 @@ class HitMaker:
         query: QueryVectors,
         weights: NDArray[np.float64],
         stored: StoredVectors,
+        read_again: ReadAgain,
+        pooling: int,
     ) -> None:
         self._encoder = encoder
         self._connection = connection
@@ -106,6 +110,8 @@ class HitMaker:
         self._query = query
         self._weights = weights
         self._stored = stored
+        self._read_again = read_again
+        self._pooling = pooling
         self.flags: list[str] = []
         self.packing = Packing(encoder, request)
         self._lowest = -np.inf  # score of the last place that was looked at
@@ -203,6 +209,7 @@ class HitMaker:
         self, item: Memory, passage: Passage, place: _Place
     ) -> tuple[TokenMatch, ...]:
         stored = None
+        row = int(self._view.columns["row"][place.position])
         if place.position not in place.assessed.judged.windows:
             stored = self._stored(_passage_id(place))
         found: tuple[TokenMatch, ...] = ()
@@ -214,6 +221,8 @@ class HitMaker:
                 stored=stored,
                 query=self._query,
                 weights=self._weights,
+                pooling=self._pooling,
+                read_again=lambda: self._read_again(row, passage),
             )
         if not found:
             self.flags.append("token_matches_unavailable")

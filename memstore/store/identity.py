@@ -1,4 +1,6 @@
-"""Whose vectors a store holds: written at creation and by `rebuild`, compared before use."""
+"""Whose vectors a store holds, and made how: written at creation and by `rebuild`, compared before
+use.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +15,21 @@ from memstore.catalog.damage import damaged_rows, mend
 from memstore.catalog.engine import reading, writing
 from memstore.catalog.tables import setting
 from memstore.encoders import EncoderIdentity
-from memstore.errors import EncoderMismatch
+from memstore.errors import BadInput, EncoderMismatch
+from memstore.settings import Settings, VectorSettings
 
 _SETTING = "encoder"
 
 
-def read_identity(connection: Connection) -> EncoderIdentity | None:
-    """Return the identity of the encoder that made the stored vectors; None before creation."""
+def read_identity(connection: Connection) -> tuple[EncoderIdentity, VectorSettings] | None:
+    """Return the identity of the encoder that made the stored vectors, and what else decided them;
+    None before creation.
+    """
     stored = log.read_setting(connection, _SETTING)
-    return None if stored is None else EncoderIdentity(**stored)
+    if stored is None:
+        return None
+    made = VectorSettings(**stored.pop("vectors", {}))
+    return EncoderIdentity(**stored), made
 
 
 def mend_identity(engine: Engine, store: Path) -> bool:
@@ -47,10 +55,11 @@ def mend_identity(engine: Engine, store: Path) -> bool:
     return False
 
 
-def write_identity(connection: Connection, identity: EncoderIdentity) -> None:
-    """Record whose vectors the store holds."""
+def write_identity(connection: Connection, identity: EncoderIdentity, made: VectorSettings) -> None:
+    """Record whose vectors the store holds, and what else decides them."""
     value = {item.name: getattr(identity, item.name) for item in dataclasses.fields(identity)}
-    log.write_setting(connection, _SETTING, {**value, "options": dict(identity.options)})
+    value["options"] = dict(identity.options)
+    log.write_setting(connection, _SETTING, {**value, "vectors": dataclasses.asdict(made)})
 
 
 def check_identity(store: Path, stored: EncoderIdentity, asked: EncoderIdentity) -> None:
@@ -67,10 +76,41 @@ def check_identity(store: Path, stored: EncoderIdentity, asked: EncoderIdentity)
     )
 
 
-def check_current(connection: Connection, store: Path, used: EncoderIdentity) -> None:
-    """Refuse to mix vectors with those of another encoder that re-encoded the store meanwhile."""
-    stored = read_identity(connection)
-    if stored is not None and stored.fingerprint != used.fingerprint:
+def check_made_so(
+    store: Path, made: VectorSettings, settings: Settings, identity: EncoderIdentity
+) -> None:
+    """Refuse settings that are not those the stored vectors were made with."""
+    for name, value in dataclasses.asdict(made).items():
+        asked = getattr(settings, name)
+        if value is None:
+            value = identity.session_context
+        if asked not in (None, value):
+            raise BadInput(
+                f"{store} was made with {name} {value}, but {name}={asked} was asked for.\n"
+                "Leave it out, or re-encode the store:\n"
+                f"    memstore --store {store} rebuild --{name.replace('_', '-')} {asked}"
+            )
+
+
+def check_current(
+    connection: Connection,
+    store: Path,
+    used: EncoderIdentity,
+    made: VectorSettings | None = None,
+) -> None:
+    """Refuse to mix vectors with those of another encoder that re-encoded the store meanwhile, or
+    with others of the same one; `made` is None for who makes none.
+    """
+    found = read_identity(connection)
+    if found is None:
+        return
+    stored, settings = found
+    if stored.fingerprint == used.fingerprint and made not in (None, settings):
+        raise EncoderMismatch(
+            f"{store} was re-encoded with other settings while it was open here. Open the store "
+            "again and repeat the call."
+        )
+    if stored.fingerprint != used.fingerprint:
         raise EncoderMismatch(
             f"{store} was re-encoded with {stored.name!r} while it was open here with "
             f"{used.name!r}. Open the store again and repeat the call."

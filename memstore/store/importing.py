@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection, delete, select
 
 from memstore.catalog import feedback, links, log, memories, vectors
 from memstore.catalog.engine import reading, writing
+from memstore.catalog.sessions import session_tail
+from memstore.catalog.sql import among
 from memstore.catalog.tables import memory
 from memstore.store import drafts
 from memstore.store.counters import recount
-from memstore.store.encoding import Written, encode
+from memstore.store.encoding import Encodings, Written
 from memstore.store.export_files import Source, memory_lines, opened_twice, read_whole
 from memstore.store.exported_header import take_over
 from memstore.store.exported_memories import ExportedMemory, exported_memory
 from memstore.store.opening import OpenStore
+from memstore.store.rereading import as_written, concerned, reread
 from memstore.types import Event, ImportReport
 
 _BATCH = 128
@@ -59,57 +62,74 @@ def import_(
 
 def _import_batch(opened: OpenStore, batch: Sequence[dict[str, Any]], now: int) -> int:
     checked = [exported_memory(item) for item in batch]
+    count = opened.session_context
     with reading(opened.engine, opened.path) as connection:
         there = memories.live_rows(connection, [item.row.id for item in checked])
         new = [item for item in checked if item.row.id not in there]
-        contexts = _contexts(connection, new, opened.settings.session_context)
+        contexts = _contexts(connection, new, count)
+        foreseen = as_written(connection, _followers(opened, connection, new), count)
     if not new:
         return 0
-    encoder = opened.encoder
-    encoded = encode(
-        encoder,
-        opened.settings,
+    encodings = Encodings(
+        opened.encoder,
+        opened.vector_settings,
         [
-            Written(item.row.text, item.row.title, context)
-            for item, context in zip(new, contexts, strict=True)
+            *(Written(item.row.text, item.row.title, context) for item, context in contexts),
+            *foreseen.values(),
         ],
     )
     with writing(opened.engine, opened.path) as connection:
-        opened.check_encoder(connection, encoder)
+        opened.check_encoder(connection, encodings.encoder)
         stored = set(memories.live_rows(connection, [item.row.id for item in new]))
-        rows = []
-        for item, passages in zip(new, encoded, strict=True):
+        missing: dict[str, ExportedMemory] = {}
+        for item in new:
             if item.row.id not in stored:
-                rows.append(_insert(connection, item, passages, now))
-                stored.add(item.row.id)  # an export names each memory once; the first one counts
+                # an export names each memory once; the first one counts
+                missing.setdefault(item.row.id, item)
+        following = _followers(opened, connection, missing.values())
+        rows = [_insert(connection, item, encodings, count, now) for item in missing.values()]
+        reread(opened, connection, following, encodings, verb=log.REREAD, now=now)
         recount(connection, rows)
     return len(rows)
 
 
+def _followers(
+    opened: OpenStore, connection: Connection, items: Iterable[ExportedMemory]
+) -> list[int]:
+    """Return the rows of what was read with the texts of those memories that were forgotten: they
+    come back at the end of their sessions.
+    """
+    ids = [item.row.id for item in items]
+    forgotten = connection.scalars(select(memory.c.row).where(among(memory.c.id, ids))).all()
+    return concerned(opened, connection, forgotten)
+
+
 def _contexts(
     connection: Connection, items: list[ExportedMemory], count: int
-) -> list[tuple[str, ...]]:
+) -> list[tuple[ExportedMemory, tuple[str, ...]]]:
     """Return the texts before each memory in its session: exports keep the stored order."""
-    recent: dict[tuple[str, str], list[str]] = {}
-    contexts: list[tuple[str, ...]] = []
+    recent: dict[tuple[str, str], tuple[str, ...]] = {}
+    contexts: list[tuple[ExportedMemory, tuple[str, ...]]] = []
     for item in items:
         if item.row.session is None or count == 0:
-            contexts.append(())
+            contexts.append((item, ()))
             continue
         place = (item.namespace, item.row.session)
         if place not in recent:
             namespace = memories.find_namespace(connection, item.namespace)
             recent[place] = (
-                []
+                ()
                 if namespace is None
-                else memories.session_tail(connection, namespace, item.row.session, count)
+                else session_tail(connection, namespace, item.row.session, count)
             )
-        contexts.append(tuple(recent[place][-count:]))
-        recent[place].append(item.row.text)
+        contexts.append((item, recent[place]))
+        recent[place] = (*recent[place], item.row.text)[-count:]
     return contexts
 
 
-def _insert(connection: Connection, item: ExportedMemory, passages: Any, now: int) -> int:
+def _insert(
+    connection: Connection, item: ExportedMemory, encodings: Encodings, count: int, now: int
+) -> int:
     """Store a memory and return its row; its tombstone, if there is one, goes, and what is logged
     of it stays. An event says so where no other one tells readers of the memory.
     """
@@ -118,10 +138,12 @@ def _insert(connection: Connection, item: ExportedMemory, passages: Any, now: in
     namespace = memories.namespace_id(connection, item.namespace)
     source_id = memories.source_id(connection, item.source)
     row = dataclasses.replace(item.row, namespace_id=namespace, source_id=source_id)
+    context = session_tail(connection, namespace, row.session, count)
     number = memories.insert_memory(connection, row)
     memories.update_memory(
         connection, number, expired_at=item.expired_at, observed_at=item.observed_at
     )
+    passages = encodings.of(Written(row.text, row.title, context))
     vectors.insert_passages(connection, number, passages)
     counted = item.expired_at is None
     links.link_entities(connection, number, namespace, item.links, counted=counted)

@@ -214,7 +214,7 @@ class _Export:
         sample = sampled(
             self._hot_vectors(hot), total, sample_size(total), self._opened.identity.dim
         )
-        bits = self._opened.settings.residual_bits
+        bits = self._opened.vector_settings.residual_bits
         return train(sample, tokens=total, bits=bits)
 
     def _hot_vectors(self, hot: Sequence[tuple[int, int]]) -> Iterator[TokenVectors]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from memstore.encoders import Encoder, open_encoder
 from memstore.errors import BadInput
-from memstore.settings import DEFAULT_NAMESPACE
+from memstore.settings import DEFAULT_NAMESPACE, Settings
 from memstore.store import (
     backing_up,
     checking,
@@ -23,6 +23,7 @@ from memstore.store import (
     sealing,
 )
 from memstore.store.opened_verbs import OpenedVerbs
+from memstore.store.opening import check_settings, with_asked
 from memstore.store.sealing import Progress
 from memstore.store.writing import microseconds_now
 from memstore.times import zone
@@ -77,12 +78,14 @@ class MaintenanceVerbs(OpenedVerbs):
         self,
         *,
         encoder: str | Encoder | None = None,
+        settings: Settings | Mapping[str, Any] | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> int:
         """Encode all memories anew, by default with the store's encoder; return their number.
 
         Args:
             encoder: the one to use from now on; ids, times and history stay.
+            settings: those of `VectorSettings` to use from now on; the others have no meaning here.
             progress: called with the number of memories encoded since the last call.
 
         Raises:
@@ -93,7 +96,8 @@ class MaintenanceVerbs(OpenedVerbs):
         opened = self._opened
         if isinstance(encoder, str):
             encoder = open_encoder(encoder, device=opened.device)
-        count = rebuilding.rebuild(opened, encoder, now=microseconds_now(), progress=progress)
+        made = with_asked(opened.vector_settings, check_settings(settings))
+        count = rebuilding.rebuild(opened, encoder, made, now=microseconds_now(), progress=progress)
         self._wrote(count)
         return count
 

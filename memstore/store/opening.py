@@ -30,10 +30,11 @@ from memstore.errors import (
 )
 from memstore.private_files import create_folder, sync_folder
 from memstore.rerank import Reranker
-from memstore.settings import DEFAULT_ENCODER, Settings
+from memstore.settings import DEFAULT_ENCODER, Settings, VectorSettings
 from memstore.store.identity import (
     check_current,
     check_identity,
+    check_made_so,
     mend_identity,
     mismatch,
     read_identity,
@@ -60,7 +61,11 @@ _LEAST = {
     "exhaustive": 0,
     "nprobe": 1,
 }
-_OPTIONAL = ("exact", "exhaustive", "nprobe", "rerank_batch_size")  # None: chosen by the store
+_VECTORS = tuple(item.name for item in dataclasses.fields(VectorSettings))
+# None: chosen by the store
+_OPTIONAL = ("exact", "exhaustive", "nprobe", "rerank_batch_size", *_VECTORS)
+_BITS = (1, 2, 4, 8)
+_POOLING = (1, 2, 3)
 _FLAGS = ("lexical", "log_pages")
 _SECONDS = {"lock_timeout": 0.0, "service_timeout": 0.001, "service_budget": 0.001}
 _DTYPES = ("float32", "bfloat16", "float16")
@@ -75,6 +80,7 @@ class OpenStore:
     settings: Settings
     read_only: bool
     identity: EncoderIdentity
+    vector_settings: VectorSettings
     device: str
     snapshot: Snapshot
     rerankers: Rerankers
@@ -83,6 +89,11 @@ class OpenStore:
     _extractor: EntityExtractor | None = None
     _making: threading.Lock = field(default_factory=threading.Lock)
     process: int = field(default_factory=os.getpid)
+
+    @property
+    def session_context(self) -> int:
+        """How many memories of its session a memory is read with."""
+        return session_context(self.vector_settings, self.identity)
 
     @property
     def encoder(self) -> Encoder:
@@ -116,17 +127,21 @@ class OpenStore:
             return self._extractor
 
     @contextlib.contextmanager
-    def replacing(self, encoder: Encoder) -> Iterator[None]:
-        """Use another encoder from now on, once the block has stored its vectors."""
+    def replacing(self, encoder: Encoder, made: VectorSettings) -> Iterator[None]:
+        """Use another encoder and other settings from now on, once the block has stored the vectors
+        that they make.
+        """
         with no_fork(), self._making:
             yield
-            self.identity = encoder.identity
+            self.identity, self.vector_settings = encoder.identity, made
             self.snapshot = Snapshot(self.path, encoder.identity)
             self._encoder = encoder
 
     def check_encoder(self, connection: Connection, encoder: Encoder) -> None:
-        """Refuse to store vectors of an encoder that is not the store's any more."""
-        check_current(connection, self.path, encoder.identity)
+        """Refuse to store vectors of an encoder, or of settings, that are not the store's any
+        more.
+        """
+        check_current(connection, self.path, encoder.identity, self.vector_settings)
 
     def check_writable(self) -> None:
         """Refuse a write to a store opened for reading."""
@@ -162,7 +177,8 @@ def open_store(
         _make_folder(store)
     engine = open_engine(store, read_only=read_only, lock_timeout=chosen.lock_timeout)
     try:
-        identity = _identity(engine, store, encoder, device, chosen, read_only)
+        identity, made = _identity(engine, store, encoder, device, chosen, read_only)
+        check_made_so(store, made, chosen, identity)
         if isinstance(encoder, str) and encoder != identity.name:
             encoder = _under_another_name(store, identity, encoder, device)
         if encoder is not None and not isinstance(encoder, str):
@@ -176,6 +192,7 @@ def open_store(
         settings=chosen,
         read_only=read_only,
         identity=identity,
+        vector_settings=made,
         device=device,
         snapshot=Snapshot(store.absolute(), identity),
         rerankers=Rerankers(device, chosen),
@@ -199,6 +216,20 @@ def check_settings(settings: Settings | Mapping[str, Any] | None) -> Settings:
     return _checked(Settings(**settings))
 
 
+def with_asked(made: VectorSettings, settings: Settings) -> VectorSettings:
+    """Return how vectors are made, but for what is asked for otherwise."""
+    asked = {name: getattr(settings, name) for name in _VECTORS}
+    return dataclasses.replace(
+        made, **{name: value for name, value in asked.items() if value is not None}
+    )
+
+
+def session_context(made: VectorSettings, identity: EncoderIdentity) -> int:
+    """Return how many memories of its session a memory is read with."""
+    chosen = made.session_context
+    return identity.session_context if chosen is None else chosen
+
+
 def _checked(settings: Settings) -> Settings:
     for name, fewest in _SECONDS.items():
         wait = getattr(settings, name)
@@ -216,8 +247,10 @@ def _checked(settings: Settings) -> Settings:
     spread = settings.spreading
     if isinstance(spread, bool) or not isinstance(spread, (int, float)) or not 0 <= spread <= 1:
         raise BadInput(f"Setting 'spreading' is {spread!r}; give a number from 0 to 1.")
-    if settings.residual_bits not in (1, 2, 4, 8):
+    if settings.residual_bits not in (None, *_BITS):
         raise BadInput(f"Setting 'residual_bits' is {settings.residual_bits!r}; give 1, 2, 4 or 8.")
+    if settings.pooling not in (None, *_POOLING):
+        raise BadInput(f"Setting 'pooling' is {settings.pooling!r}; give 1, 2 or 3.")
     if settings.rerank_dtype not in _DTYPES:
         raise BadInput(
             f"Setting 'rerank_dtype' is {settings.rerank_dtype!r}; give {', '.join(_DTYPES)}."
@@ -280,8 +313,10 @@ def _identity(
     device: str,
     settings: Settings,
     read_only: bool,
-) -> EncoderIdentity:
-    """Return whose vectors the store holds, after bringing its schema up to date."""
+) -> tuple[EncoderIdentity, VectorSettings]:
+    """Return whose vectors the store holds, and how they are made, after bringing its schema up to
+    date.
+    """
     with reading(engine, store) as connection:
         version = stored_version(connection)
         if version is not None:
@@ -297,32 +332,35 @@ def _identity(
         bring_up_to_date(store, lock_timeout=settings.lock_timeout)
     elif not read_only:
         remove_copies(store)
-    identity = _stored_identity(engine, store, read_only)
-    if identity is None and read_only:
+    found = _stored_identity(engine, store, read_only)
+    if found is None and read_only:
         raise _unfinished(store)
-    if identity is None:  # new, or its creation was interrupted
+    if found is None:  # new, or its creation was interrupted
         if encoder is None or isinstance(encoder, str):
             encoder = open_encoder(encoder or DEFAULT_ENCODER, device=device)
         with writing(engine, store) as connection:
-            identity = read_identity(connection)
-            if identity is None:
+            found = read_identity(connection)
+            if found is None:
                 if log.any_event(connection):  # the first of all says that the store was created
                     raise IndexDamaged(
                         f"{store} has lost the setting that says which encoder made its vectors. "
                         "Restore a backup."
                     )
-                write_identity(connection, encoder.identity)
+                made = with_asked(VectorSettings(), settings)
+                write_identity(connection, encoder.identity, made)
                 now = time.time_ns() // 1000
                 log.append_event(connection, log.STORE, "create", now=now)
-                return encoder.identity
-    return identity
+                return encoder.identity, made
+    return found
 
 
 def _unfinished(store: Path) -> IndexDamaged:
     return IndexDamaged(f"{store} was never finished. Open it once without read_only=True.")
 
 
-def _stored_identity(engine: Engine, store: Path, read_only: bool) -> EncoderIdentity | None:
+def _stored_identity(
+    engine: Engine, store: Path, read_only: bool
+) -> tuple[EncoderIdentity, VectorSettings] | None:
     """Return whose vectors the store holds; a flipped bit of it is mended here, since without it
     nothing can be opened.
     """

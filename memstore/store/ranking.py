@@ -103,7 +103,7 @@ def _by_encoder(
     written = [Written(drafts[index].text, drafts[index].title, ()) for index in chosen]
     passages = [
         (place, passage)
-        for place, found in enumerate(encode(encoder, opened.settings, written))
+        for place, found in enumerate(encode(encoder, opened.vector_settings, written))
         for passage in found
     ]
     view = _view(encoder.identity.dim, passages, len(chosen))

@@ -13,20 +13,28 @@ from memstore.catalog.tables import memory
 from memstore.catalog.vectors import PassageVectors
 from memstore.encoders import Encoder
 from memstore.errors import StoreLocked
+from memstore.settings import VectorSettings
 from memstore.store.encoding import Written, encode
 from memstore.store.identity import write_identity
 from memstore.store.index_files import changing_index
-from memstore.store.opening import OpenStore
+from memstore.store.opening import OpenStore, session_context
 
 _BATCH = 256
 
 
 def rebuild(
-    opened: OpenStore, encoder: Encoder | None, *, now: int, progress: Callable[[int], None] | None
+    opened: OpenStore,
+    encoder: Encoder | None,
+    made: VectorSettings | None,
+    *,
+    now: int,
+    progress: Callable[[int], None] | None,
 ) -> int:
-    """Replace all vectors by those of `encoder` and return the number of memories.
+    """Replace all vectors by those of `encoder`, made so, and return the number of memories.
 
-    Without one it is the store's own, as it is loaded: a name alone does not say every setting.
+    Without settings they are made as the store's are. Without an encoder it is the store's own, as
+    it is loaded: a name alone does not say every setting.
+
     The new vectors are all made first, then swapped in by one transaction: whoever reads meanwhile
     sees the old ones or the new ones, never both, and an interrupted rebuild changes nothing.
 
@@ -38,23 +46,25 @@ def rebuild(
     own = encoder is None
     if encoder is None:
         encoder = opened.encoder
+    if made is None:
+        made = opened.vector_settings
     with reading(opened.engine, opened.path) as connection:
         if own:  # a handle that missed a rebuild must not undo it
             opened.check_encoder(connection, encoder)
         version = log.last_event(connection)
-        written = _written(connection, opened.settings.session_context)
+        written = _written(connection, session_context(made, encoder.identity))
     rows = list(written)
     encoded: dict[int, tuple[PassageVectors, ...]] = {}
     for start in range(0, len(rows), _BATCH):
         batch = rows[start : start + _BATCH]
-        made = encode(encoder, opened.settings, [written[row] for row in batch])
-        encoded.update(zip(batch, made, strict=True))
+        passages = encode(encoder, made, [written[row] for row in batch])
+        encoded.update(zip(batch, passages, strict=True))
         if progress is not None:
             progress(len(batch))
     # However long it takes: what was encoded should not be lost to a merge, which will end.
     with (
         changing_index(opened.engine, opened.path, wait=None, consequence="Nothing was replaced."),
-        opened.replacing(encoder),
+        opened.replacing(encoder, made),
         writing(opened.engine, opened.path) as connection,
     ):
         if log.changed_since(connection, version):
@@ -65,9 +75,9 @@ def rebuild(
         everything = connection.scalars(select(memory.c.row)).all()  # forgotten ones too
         vectors.delete_passages(connection, everything)
         segments.delete_all(connection)
-        for row, passages in encoded.items():
-            vectors.insert_passages(connection, row, passages)
-        write_identity(connection, encoder.identity)
+        for row, made_of in encoded.items():
+            vectors.insert_passages(connection, row, made_of)
+        write_identity(connection, encoder.identity, made)
         log.append_event(
             connection,
             log.STORE,

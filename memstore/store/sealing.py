@@ -293,7 +293,8 @@ class _Maintenance:
         if stored is None:
             self._progress("training", 0, total)
             sample = source.sample(sample_size(total * room))
-            codec = train(sample, tokens=total * room, bits=self._opened.settings.residual_bits)
+            bits = self._opened.vector_settings.residual_bits
+            codec = train(sample, tokens=total * room, bits=bits)
             fidelity = codec.fidelity(sample[:_MEASURED_TOKENS])
             new_codec = self._write_codec(number, codec, total * room, fidelity)
         elif changed is not None:

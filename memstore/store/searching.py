@@ -30,6 +30,7 @@ from memstore.store.active_weights import active_profile
 from memstore.store.candidates import Candidates, Judged
 from memstore.store.cognitive_pass import Assessed, CognitivePass, rows_of
 from memstore.store.columns import ALWAYS, NEVER
+from memstore.store.encoding import encode_passage
 from memstore.store.hits import HitMaker, begins_later
 from memstore.store.index_files import retried
 from memstore.store.lexical import NO_EVIDENCE, Evidence, Lexicon
@@ -38,13 +39,14 @@ from memstore.store.pages import logged, page_of
 from memstore.store.requests import Request
 from memstore.store.rerankers import FAILURES, Choice, choose
 from memstore.store.reranking import SecondLook
+from memstore.store.rereading import as_written
 from memstore.store.retrieval import Retrieval
 from memstore.store.scorers import encoder_calibration
 from memstore.store.snapshot import SnapshotView
 from memstore.store.stored_vectors import stored_vectors
 from memstore.store.writing import microseconds_now
 from memstore.times import from_microseconds
-from memstore.types import Hit, QueryResult, Suppressed
+from memstore.types import Hit, Passage, QueryResult, Suppressed
 
 T = TypeVar("T")
 Took = Mapping[str, float]  # seconds per stage
@@ -294,6 +296,8 @@ class _Search:
             query,
             retrieval.weights,
             self._stored_vectors,
+            self._read_again,
+            self._opened.vector_settings.pooling,
         )
         assessed = [pass_.assess(one) for one in lists]
         hits = maker.hits(assessed)
@@ -395,6 +399,11 @@ class _Search:
         if (enough and not self._request.drop_near_duplicates) or not len(others.ranked):
             return [scored], hidden, None
         return [scored, others], hidden if len(scored.ranked) else invalid, None
+
+    def _read_again(self, row: int, passage: Passage) -> TokenVectors:
+        count = self._opened.session_context
+        written = as_written(self._connection, [row], count)[row]
+        return encode_passage(self._encoder, written, passage.start, passage.end)
 
     def _stored_vectors(self, passage_id: int) -> TokenVectors | None:
         dim = self._encoder.identity.dim

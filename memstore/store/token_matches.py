@@ -9,11 +9,16 @@ from numpy.typing import NDArray
 
 from memstore.encoders import Encoder, QueryVectors, VectorSpan
 from memstore.maxsim import TokenVectors
-from memstore.store.encoding import passage_heading
+from memstore.store.encoding import passage_heading, pooled
 from memstore.types import Memory, Passage, TokenMatch
 
 # The vectors (tokens, dim) of a passage by its id; None where there are none.
 StoredVectors = Callable[[int], TokenVectors | None]
+# Reads the passage of a memory's row again: a vector per token, which the store does not keep.
+ReadAgain = Callable[[int, Passage], TokenVectors]
+
+# Cosine of a stored vector and of what is pooled now; compression to 1 bit alone leaves .9.
+_SAME = 0.8
 
 
 def token_matches(
@@ -24,6 +29,8 @@ def token_matches(
     stored: TokenVectors,
     query: QueryVectors,
     weights: NDArray[np.float64],
+    pooling: int = 1,
+    read_again: Callable[[], TokenVectors] | None = None,
 ) -> tuple[TokenMatch, ...]:
     """Return the best match of each query token in the passage; of equal ones the first.
 
@@ -33,17 +40,30 @@ def token_matches(
     Args:
         stored: (tokens, dim), the passage's vectors.
         weights: (query tokens,), each >= 0, not all zero.
+        pooling: how many tokens share a vector, on average. Then it is the most similar one of
+            them that is named.
+        read_again: returns a vector per token, (tokens, dim); needed where tokens are pooled.
     """
     heading = passage_heading(encoder, memory.title)
     spans = encoder.vector_spans(f"{heading}{passage.text}")
-    if len(spans) != len(stored):
+    own, clusters = stored, np.arange(len(stored))
+    if pooling > 1 and read_again is not None:
+        own = read_again()
+        shared, clusters = pooled(encoder, f"{heading}{passage.text}", own, pooling)
+        if shared.shape != stored.shape or (shared * stored).sum(axis=1).min() < _SAME:
+            return ()
+    if len(spans) != len(clusters):
         return ()
     # Not a matrix product, in which equal tokens may differ in the last bit by where they stand.
     similarities = np.einsum("qd,td->qt", query.vectors, stored)
     best = similarities.argmax(axis=1).tolist()
     shares = (weights / weights.sum()).tolist()
     matches = []
-    for label, row, token, share in zip(query.tokens, similarities, best, shares, strict=True):
+    for number, (label, row, vector, share) in enumerate(
+        zip(query.tokens, similarities, best, shares, strict=True)
+    ):
+        members = np.flatnonzero(clusters == vector)
+        token = int(members[np.einsum("d,td->t", query.vectors[number], own[members]).argmax()])
         text, start, end = _place(spans[token], heading, passage)
         matches.append(
             TokenMatch(
@@ -51,8 +71,11 @@ def token_matches(
                 passage_token=text,
                 start=start,
                 end=end,
-                similarity=float(row[token]),
+                similarity=float(row[vector]),
                 weight=share,
+                pooled_with=tuple(
+                    _place(spans[other], heading, passage)[0] for other in members if other != token
+                ),
             )
         )
     return tuple(matches)

@@ -17,13 +17,13 @@ from memstore.catalog import links, log, memories, vectors
 from memstore.catalog.engine import reading, writing
 from memstore.catalog.feedback import leads_to, source_reliability
 from memstore.catalog.memories import MemoryRow
+from memstore.catalog.sessions import session_tail
 from memstore.catalog.vectors import PassageVectors
-from memstore.encoders import Encoder
 from memstore.entities import EntityLink, lowercase_words, memory_entities
 from memstore.errors import BadInput
 from memstore.scoring.evidence import posterior
 from memstore.store.drafts import Draft, reference_time
-from memstore.store.encoding import Written, encode
+from memstore.store.encoding import Encodings, Written
 from memstore.store.ids import new_id
 from memstore.store.opening import OpenStore
 from memstore.times import from_microseconds, iso
@@ -40,21 +40,14 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
-    draft: Draft
-    passages: tuple[PassageVectors, ...]
-    links: tuple[EntityLink, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Ready:
-    """What `prepare` made: position → a draft that was not there, by which encoder.
+    """What `prepare` made: position → the entities of a draft that was not there; None if all were.
 
     `holding_at`: see `_unchanged`.
     """
 
-    prepared: dict[int, _Prepared]
-    encoder: Encoder | None
+    links: dict[int, tuple[EntityLink, ...]]
+    encodings: Encodings | None
     holding_at: int | None
 
 
@@ -104,8 +97,8 @@ def store_prepared(
 def _store_all(
     opened: OpenStore, connection: Connection, drafts: Sequence[Draft], ready: Ready, now: int
 ) -> list[Stored]:
-    if ready.encoder is not None:
-        opened.check_encoder(connection, ready.encoder)
+    if ready.encodings is not None:
+        opened.check_encoder(connection, ready.encodings.encoder)
     # again: another process may have been faster
     present = memories.stored_contents(connection, {draft.content_hash for draft in drafts})
     namespaces = {
@@ -121,7 +114,16 @@ def _store_all(
         if known is not None:
             stored.append(Stored(known, added=False))
             continue
-        stored.append(_store(connection, draft, namespace, ready.prepared.get(position), now))
+        if ready.encodings is None or position not in ready.links:
+            raise BadInput(
+                f"The memory {draft.text[:60]!r} was forgotten by another process while this call "
+                "ran. Run it again to store it anew."
+            )
+        # as the session is now: others may have told, or forgotten, something in it meanwhile
+        count = opened.session_context
+        context = session_tail(connection, namespace, draft.session, count)
+        passages = ready.encodings.of(Written(draft.text, draft.title, context))
+        stored.append(_store(connection, draft, namespace, passages, ready.links[position], now))
         present.add((namespace, draft.content_hash))
     return stored
 
@@ -156,30 +158,25 @@ def prepare(opened: OpenStore, drafts: Sequence[Draft], holding_at: int | None) 
             new, contexts, participants = _look_up(opened, connection, drafts, holding_at)
     if not new:
         return Ready({}, None, holding_at)
-    encoder = opened.encoder
-    encoded = encode(
-        encoder,
-        opened.settings,
+    encodings = Encodings(
+        opened.encoder,
+        opened.vector_settings,
         [Written(draft.text, draft.title, contexts[position]) for position, draft in new.items()],
     )
-    prepared = {
-        position: _Prepared(
-            draft,
-            passage_vectors,
-            memory_entities(
-                draft.text,
-                extractor=opened.extractor,
-                speaker=draft.speaker,
-                given=draft.entities,
-                participants=participants[position],
-                # of this text alone: words of others would let entities depend on what comes in
-                # the same batch, and a list of words seen would keep words of purged texts
-                common_words=lowercase_words(draft.text),
-            ),
+    found = {
+        position: memory_entities(
+            draft.text,
+            extractor=opened.extractor,
+            speaker=draft.speaker,
+            given=draft.entities,
+            participants=participants[position],
+            # of this text alone: words of others would let entities depend on what comes in
+            # the same batch, and a list of words seen would keep words of purged texts
+            common_words=lowercase_words(draft.text),
         )
-        for (position, draft), passage_vectors in zip(new.items(), encoded, strict=True)
+        for position, draft in new.items()
     }
-    return Ready(prepared, encoder, holding_at)
+    return Ready(found, encodings, holding_at)
 
 
 def _look_up(
@@ -203,7 +200,8 @@ def _look_up(
             or _unchanged(connection, namespaces[draft.namespace], draft, holding_at) is None
         )
     }
-    contexts = _session_contexts(connection, new, namespaces, opened.settings.session_context)
+    count = opened.session_context
+    contexts = _session_contexts(connection, new, namespaces, count)
     return new, contexts, _participants(connection, new, namespaces)
 
 
@@ -228,9 +226,9 @@ def _session_contexts(
         if place not in recent:
             namespace = namespaces[draft.namespace]
             tail = (
-                memories.session_tail(connection, namespace, draft.session, count)
+                session_tail(connection, namespace, draft.session, count)
                 if namespace is not None
-                else []
+                else ()
             )
             recent[place] = deque(tail, maxlen=count)
         contexts[position] = tuple(recent[place])
@@ -291,14 +289,10 @@ def _store(
     connection: Connection,
     draft: Draft,
     namespace: int,
-    prepared: _Prepared | None,
+    passages: tuple[PassageVectors, ...],
+    found: tuple[EntityLink, ...],
     now: int,
 ) -> Stored:
-    if prepared is None:
-        raise BadInput(
-            f"The memory {draft.text[:60]!r} was forgotten by another process while this call ran. "
-            "Run it again to store it anew."
-        )
     source = memories.source_id(connection, draft.source)
     prior = draft.prior
     alpha, beta = posterior(
@@ -339,8 +333,8 @@ def _store(
     if draft.key is not None:
         row, superseded = _take_place(connection, row, now)
     number = memories.insert_memory(connection, row)
-    vectors.insert_passages(connection, number, prepared.passages)
-    links.link_entities(connection, number, namespace, prepared.links)
+    vectors.insert_passages(connection, number, passages)
+    links.link_entities(connection, number, namespace, found)
     log.append_event(connection, row.id, "add", now=now, source_id=source)
     return Stored(number, added=True, superseded=superseded)
 

@@ -45,7 +45,8 @@ class TokenMatch:
     `passage_token == memory.text[start:end]`; where `start` and `end` are None, it is a token of
     the title in front of the passage, or a marker such as '[CLS]'. `similarity` is the dot product
     of their vectors, at most 1. `weight` is the query token's share in the passage's MaxSim, 0 to
-    1: over all matches of a hit the weights sum to 1, and weight times similarity to MaxSim.
+    1: over all matches of a hit the weights sum to 1, and weight times similarity to MaxSim. Where
+    the store pools tokens, `pooled_with` are the others that the vector stands for, in their order.
     """
 
     query_token: str
@@ -54,6 +55,7 @@ class TokenMatch:
     end: int | None
     similarity: float
     weight: float
+    pooled_with: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,8 +85,8 @@ def test_a_memory_comes_back_as_it_was_stored(connection, add_memory):
 
 
 def test_forgotten_memories_are_loaded_by_row_and_found_by_nothing_else(connection, add_memory):
-    kept = add_memory(connection, id="kept", key="k", session="s", text="kept")
-    gone = add_memory(connection, id="gone", key="k", session="s", text="gone")
+    kept = add_memory(connection, id="kept", key="k", text="kept")
+    gone = add_memory(connection, id="gone", key="k", text="gone")
     memories.update_memory(connection, gone, forgotten_at=9)
     everything = memory.c.row > 0
     assert set(memories.load_rows(connection, [kept, gone])) == {kept, gone}
@@ -94,7 +94,6 @@ def test_forgotten_memories_are_loaded_by_row_and_found_by_nothing_else(connecti
     assert [row for row, _ in memories.load_page(connection, everything, 0, 10)] == [kept]
     assert memories.live_rows(connection, ["kept", "gone", "never"]) == {"kept": kept}
     assert [version.id for version in memories.versions(connection, 1, "k")] == ["kept"]
-    assert memories.session_tail(connection, 1, "s", 5) == ["kept"]
 
 
 def test_pages_follow_one_another_without_gap_or_overlap(connection, add_memory):
@@ -120,18 +119,6 @@ def test_versions_of_a_key_are_in_the_order_in_which_they_begin(connection, add_
         ("second", 20),
         ("third", 30),
     ]
-
-
-def test_what_precedes_a_memory_in_its_session_is_its_context(connection, add_memory):
-    for text in "abc":
-        add_memory(connection, text=text, session="s")
-        add_memory(connection, text="x", session="t")
-    last = add_memory(connection, text="d", session="s")
-    add_memory(connection, text="e", session="s")
-    alone = add_memory(connection, text="f")
-    assert memories.context_of(connection, last, 2) == ("b", "c")
-    assert memories.context_of(connection, last, 0) == ()
-    assert memories.context_of(connection, alone, 2) == ()
 
 
 def test_the_number_of_a_purged_row_is_never_given_out_again(connection, add_memory):

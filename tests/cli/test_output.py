@@ -306,6 +306,7 @@ def test_explained_queries_show_token_matches_in_every_format(shell):
         "end": 30,
         "similarity": 1,
         "weight": 0.5,
+        "pooled_with": [],
     }
     assert second["passage_token"] == "Ana"
     (shell.folder / "q.jsonl").write_text('{"text": "Lisbon Ana"}\n')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import string
 import subprocess
 import sys
@@ -15,8 +16,11 @@ import numpy as np
 import pytest
 
 from memstore import MemoryStore
-from memstore.encoders import DocumentText, open_encoder
+from memstore.encoders import DocumentText, colbert, open_encoder
+from memstore.encoders.bert_weights import find_model_folder
 from memstore.encoders.colbert import ColBERTEncoder
+from memstore.encoders.colbert_bert import open_plain_bert
+from memstore.encoders.colbert_library import LibraryCheckpoint
 from memstore.errors import EncoderUnavailable
 from memstore.maxsim import maxsim
 
@@ -58,12 +62,159 @@ def test_both_layouts_of_the_same_weights_give_the_same_vectors(
         second.encode_documents([DocumentText(text) for text in texts]),
         strict=True,
     ):
-        np.testing.assert_array_equal(one, other)
+        np.testing.assert_allclose(one, other, atol=5e-6)
         assert one.shape[1] == dim == first.identity.dim
     for query, same in zip(first.encode_queries(texts), second.encode_queries(texts), strict=True):
-        np.testing.assert_array_equal(query.vectors, same.vectors)
+        np.testing.assert_allclose(query.vectors, same.vectors, atol=5e-6)
         assert query.tokens == same.tokens
     assert first.identity.options == second.identity.options
+
+
+TEXTS = [
+    "Where lives Ana?",
+    "berlin, the city: how many people!? " * 4,
+    "",
+    "[SEP] ana [MASK] [unused0] [unused1] [unused5] [CLS]x [UNK] [PAD]",
+    "Ána's CAFÉ \x00\x07 \u200b 我昨天 🎉 ##s a##b",
+    "x" * 300,
+    "[unused0]",
+    "  [unused1]ana",
+]
+
+
+def assert_runs_as_the_library_does(folder: Path, texts: list[str]) -> None:
+    own, library = open_plain_bert(folder), LibraryCheckpoint(folder, device="cpu")
+    assert own is not None
+    assert own.settings == library.settings
+    pairs = zip(own.encode_queries(texts), library.encode_queries(texts), strict=True)
+    for query, same in pairs:
+        assert query.tokens == same.tokens
+        assert query.length == same.length
+        np.testing.assert_allclose(query.vectors, same.vectors, atol=1e-5)
+    documents = [
+        *(DocumentText(text) for text in texts),
+        *(DocumentText(text, context=("berlin", "the city, ana")) for text in texts),
+    ]
+    for one, other in zip(
+        own.encode_documents(documents), library.encode_documents(documents), strict=True
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    for text in texts:
+        assert own.vector_spans(text) == library.vector_spans(text)
+        assert own.token_spans(text) == library.token_spans(text)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"attend_to_mask_tokens": True},
+        {"mask_punctuation": False},
+        {"query_maxlen": None, "doc_maxlen": 40},
+        {"query_token_id": "ana", "doc_token_id": "[MASK]"},
+        {"query_token_id": "[unused1]", "doc_token_id": None},
+    ],
+)
+def test_a_plain_bert_without_torch_gives_what_the_library_gives(
+    tmp_path: Path, write_stanford: WriteCheckpoint, changes: dict[str, Any]
+) -> None:
+    folder = write_stanford(tmp_path / "stanford")
+    change_json(folder / "artifact.metadata", **changes)
+    assert_runs_as_the_library_does(folder, TEXTS)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"do_lower_case": False}, {"strip_accents": False}, {"tokenizer_class": "BertTokenizerFast"}],
+)
+def test_the_tokenizers_settings_count_as_for_the_library(
+    tmp_path: Path, write_stanford: WriteCheckpoint, changes: dict[str, Any]
+) -> None:
+    folder = write_stanford(tmp_path / "stanford")
+    change_json(folder / "tokenizer_config.json", **changes)
+    assert_runs_as_the_library_does(folder, TEXTS)
+
+
+def test_a_vocabulary_of_thirty_thousand_is_read_as_the_library_reads_it(
+    tmp_path: Path, write_stanford: WriteCheckpoint
+) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    folder = write_stanford(tmp_path / "stanford")
+    shutil.copy(find_model_folder() / "tokenizer.json", folder / "tokenizer.json")
+    (folder / "vocab.txt").unlink()
+    weights = load_file(folder / "model.safetensors")
+    words = np.random.default_rng(0).standard_normal((30522, 32), dtype=np.float32)
+    weights["bert.embeddings.word_embeddings.weight"] = words
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    change_json(folder / "config.json", vocab_size=30522)
+    assert_runs_as_the_library_does(folder, TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("file", "changes"),
+    [
+        ("config.json", {"hidden_act": "relu"}),
+        ("config.json", {"position_embedding_type": "relative_key"}),
+        ("config.json", {"model_type": "roberta"}),
+        ("config.json", {"vocab_size": None}),
+        ("artifact.metadata", {"query_token_id": "[no such token]"}),
+        ("artifact.metadata", {"doc_maxlen": None}),
+        ("artifact.metadata", {"doc_maxlen": 65}),
+        ("tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"}),
+        ("tokenizer.json", {"version": "none that is known"}),
+    ],
+)
+def test_what_is_no_plain_bert_is_left_to_the_library(
+    tmp_path: Path, write_stanford: WriteCheckpoint, file: str, changes: dict[str, Any]
+) -> None:
+    folder = write_stanford(tmp_path / "stanford")
+    change_json(folder / file, **changes)
+    assert open_plain_bert(folder) is None
+
+
+def test_half_precision_and_other_layouts_are_left_to_the_library(
+    tmp_path: Path, write_stanford: WriteCheckpoint, write_pylate: WriteCheckpoint
+) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    assert open_plain_bert(write_pylate(tmp_path / "pylate")) is None
+    folder = write_stanford(tmp_path / "half")
+    weights = load_file(folder / "model.safetensors")
+    halves = {name: rows.astype(np.float16) for name, rows in weights.items()}
+    save_file(halves, folder / "model.safetensors", metadata={"format": "pt"})
+    assert open_plain_bert(folder) is None
+    (query,) = ColBERTEncoder(folder, device="cpu").encode_queries(["how many people?"])
+    assert query.vectors.dtype == np.float32
+
+
+def test_weights_that_do_not_fit_together_are_refused(
+    tmp_path: Path, write_stanford: WriteCheckpoint
+) -> None:
+    folder = write_stanford(tmp_path / "stanford")
+    change_json(folder / "config.json", num_attention_heads=5)
+    with pytest.raises(EncoderUnavailable, match="32 features are no multiple of 5 heads"):
+        ColBERTEncoder(folder, device="cpu")
+
+
+def test_a_plain_bert_answers_without_importing_torch(stanford: Path) -> None:
+    program = f"""
+import sys
+from memstore.encoders import DocumentText, open_encoder
+encoder = open_encoder({str(stanford)!r}, device="cpu")
+encoder.encode_queries(["where does Ana live?"])
+encoder.encode_documents([DocumentText("In Lisbon.")])
+heavy = {{"torch", "transformers", "sentence_transformers", "scipy"}}
+print(sorted(heavy & {{name.partition(".")[0] for name in sys.modules}}))
+"""
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert result.stdout == "[]\n"
 
 
 def test_vectors_follow_the_contract_of_colbert_ai(stanford: Path, encoder: ColBERTEncoder) -> None:
@@ -139,11 +290,73 @@ def test_vectors_of_markers_are_named_and_those_of_words_have_their_span(
     assert encoder.vector_spans("[SEP] ana") == ["[CLS]", "[unused1]", (0, 5), (6, 9), "[SEP]"]
 
 
-def test_context_is_ignored(encoder: ColBERTEncoder) -> None:
-    alone, after = encoder.encode_documents(
-        [DocumentText("the city"), DocumentText("the city", context=("berlin",))]
+@pytest.fixture(params=["plain", "library", "pylate"])
+def any_checkpoint(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    stanford: Path,
+    write_pylate: WriteCheckpoint,
+    monkeypatch: pytest.MonkeyPatch,
+) -> ColBERTEncoder:
+    """A checkpoint by each way there is to run one."""
+    if request.param == "library":
+        monkeypatch.setattr(colbert, "open_plain_bert", lambda folder: None)
+    folder = write_pylate(tmp_path / "pylate") if request.param == "pylate" else stanford
+    return ColBERTEncoder(folder, device="cpu")
+
+
+def test_a_document_behind_context_keeps_the_vectors_of_its_own_tokens(
+    any_checkpoint: ColBERTEncoder,
+) -> None:
+    text = "the city, ana"
+    alone, after, other, without = any_checkpoint.encode_documents(
+        [
+            DocumentText(text),
+            DocumentText(text, context=("berlin", "ana")),
+            DocumentText(text, context=("ana", "berlin")),
+            DocumentText(text, context=("",)),
+        ]
     )
-    np.testing.assert_allclose(alone, after, atol=1e-6)
+    spans = any_checkpoint.vector_spans(text)
+    assert len(alone) == len(after) == len(other) == len(spans)
+    np.testing.assert_allclose(alone, without, atol=1e-5)
+    for changed in (after, other):  # all tokens see it, in their order
+        assert np.abs(changed - alone).max(axis=1).min() > 1e-3
+    assert np.abs(after - other).max() > 1e-3
+    np.testing.assert_allclose(np.linalg.norm(after, axis=1), 1.0, atol=1e-5)
+
+
+def test_a_long_document_leaves_its_context_the_room_that_is_left(
+    any_checkpoint: ColBERTEncoder,
+) -> None:
+    text = "ana " * 15  # with markers 18 of 20 tokens
+    context = ("berlin the city", "the city berlin")
+    after, same, full, cut = any_checkpoint.encode_documents(
+        [
+            DocumentText(text, context),
+            DocumentText(text, ("berlin", "the")),
+            DocumentText("ana " * 17, context),
+            DocumentText("ana " * 17),
+        ]
+    )
+    np.testing.assert_allclose(after, same, atol=1e-5)  # the beginning of each
+    np.testing.assert_allclose(full, cut, atol=1e-5)
+
+
+def test_no_store_gives_a_checkpoint_context_unless_it_is_told_to(
+    tmp_path: Path, encoder: ColBERTEncoder
+) -> None:
+    def score(**settings: int) -> float:
+        path = tmp_path / f"{settings}.mem"
+        with MemoryStore.open(path, encoder=encoder, settings=settings) as store:
+            store.add("berlin", session="s")
+            memory = store.add("the city", session="s")
+            hits = {hit.memory.id: hit for hit in store.query("ana").hits}
+        relevance = hits[memory.id].relevance
+        assert relevance is not None
+        return relevance.raw
+
+    assert score() == score(session_context=0) != score(session_context=2)
 
 
 def test_a_folder_and_its_name_open_the_same_encoder(

@@ -16,7 +16,7 @@ from memstore.encoders.colbert import ColBERTEncoder
 from memstore.encoders.hashed import HashedEncoder
 from memstore.errors import EncoderUnavailable
 
-ENCODERS = ["minilm", "minilm-192", "hashed", "stanford", "pylate"]
+ENCODERS = ["minilm", "minilm-64", "hashed", "stanford", "pylate"]
 
 TEXTS = [
     "Ana moved from Porto to Lisbon in March.",

@@ -1,31 +1,35 @@
-"""The default encoder: two implementations of one model, its weights, and the recipe around it."""
+"""The default encoder: its model, in C++ and in torch, its weights, and the recipe around it."""
 
 from __future__ import annotations
 
-import math
 import shutil
 import subprocess
 import sys
-import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from memstore.encoders import DocumentText, bert_weights, file_hashes, open_encoder
-from memstore.encoders.bert_numpy import Head, NumpyModel, erf, read_bert
+from memstore.encoders.bert import Adapter, Bert, Linear, NativeModel, read_bert
 from memstore.encoders.bert_torch import TorchModel
 from memstore.encoders.bert_weights import TOKENIZER_NAME, WEIGHTS_NAME, WeightFile
-from memstore.encoders.blas_threads import blas_libraries, one_blas_thread
 from memstore.encoders.english import STOPWORDS, is_question
 from memstore.encoders.minilm import (
     CACHED_QUERIES,
-    CPU_BATCH_TOKENS,
-    LENGTH,
+    GPU_BATCH_TOKENS,
+    HEADS,
+    LAYERS,
+    NATIVE_BATCH_TOKENS,
+    NORM_EPSILON,
     TORCH_TOKENS,
     MiniLMEncoder,
-    read_head,
+    batches_in_order,
+    padded_batches,
+    read_adapted,
 )
+from memstore.encoders.minilm_windows import LENGTH
 from memstore.errors import EncoderUnavailable
 from memstore.local_models import choose_device
 
@@ -43,47 +47,72 @@ def encoder() -> MiniLMEncoder:
     return MiniLMEncoder(device="cpu")
 
 
-# Vectors of a document besides those of its own words.
-DOCUMENT_EXTRA = 0
-
-
 def in_context(texts: list[str]) -> list[DocumentText]:
     return [DocumentText(text, tuple(texts[max(0, i - 2) : i])) for i, text in enumerate(texts)]
 
 
 @pytest.fixture(scope="module")
-def models() -> tuple[NumpyModel, TorchModel]:
-    weights = WeightFile(bert_weights.find_model_folder() / WEIGHTS_NAME)
-    bert, (head, _) = read_bert(weights), read_head(128)
-    return NumpyModel(bert, head), TorchModel(
-        bert, head, choose_device("cpu", refusal=EncoderUnavailable)
-    )
+def weights() -> WeightFile:
+    return WeightFile(bert_weights.find_model_folder() / WEIGHTS_NAME)
+
+
+@pytest.fixture(scope="module")
+def bert(weights: WeightFile) -> Bert:
+    return read_bert(weights, layers=LAYERS, heads=HEADS, epsilon=NORM_EPSILON)
+
+
+@pytest.fixture(scope="module")
+def models(weights: WeightFile) -> tuple[NativeModel, TorchModel]:
+    bert, head, _ = read_adapted(weights)
+    device = choose_device("cpu", refusal=EncoderUnavailable)
+    return NativeModel(bert, head), TorchModel(bert, head, device)
 
 
 class TestTwoImplementations:
-    """Plain numpy and torch compute the same vectors."""
+    """C++ and torch compute the same vectors."""
 
     @pytest.mark.parametrize("context", [False, True])
     def test_they_agree_within_one_in_a_hundred_thousand(
-        self, encoder: MiniLMEncoder, models: tuple[NumpyModel, TorchModel], context: bool
+        self, encoder: MiniLMEncoder, models: tuple[NativeModel, TorchModel], context: bool
     ) -> None:
         documents = [DocumentText(text) for text in CONVERSATION]
-        windows = encoder._document_windows(in_context(CONVERSATION) if context else documents)
+        windows = encoder._windows.documents(in_context(CONVERSATION) if context else documents)
         sequences = [window.ids for window in windows]
         for one, other in zip(*(model.encode(sequences) for model in models), strict=True):
             assert one.shape == other.shape
             np.testing.assert_allclose(one, other, atol=1e-5)
 
-    def test_padding_does_not_change_a_vector(self, models: tuple[NumpyModel, TorchModel]) -> None:
+    def test_they_agree_on_adapters(self, weights: WeightFile, bert: Bert) -> None:
+        rng = np.random.default_rng(0)
+
+        def adapted(linear: Linear) -> Linear:
+            outputs, inputs = linear.weight.shape
+            down = rng.standard_normal((8, inputs), dtype=np.float32) / np.float32(inputs**0.5)
+            up = rng.standard_normal((outputs, 8), dtype=np.float32) * np.float32(0.02)
+            return linear._replace(adapter=Adapter(down, up))
+
+        layers = [
+            layer._replace(query=adapted(layer.query), output=adapted(layer.output))
+            for layer in bert.layers
+        ]
+        changed = bert._replace(layers=layers)
+        head = adapted(read_adapted(weights)[1])
+        device = choose_device("cpu", refusal=EncoderUnavailable)
+        ids = [101, *range(3000, 3040), 102]
+        (one,) = NativeModel(changed, head).encode([ids])
+        (other,) = TorchModel(changed, head, device).encode([ids])
+        (before,) = NativeModel(bert, head).encode([ids])
+        np.testing.assert_allclose(one, other, atol=1e-5)
+        assert not np.allclose(one, before, atol=1e-2)
+
+    def test_padding_does_not_change_a_vector(self, models: tuple[NativeModel, TorchModel]) -> None:
         _, model = models
         short, long = [101, 2054, 102], [101, *range(2000, 2200), 102]
         padded, _ = model.encode([short, long])
         (alone,) = model.encode([short])
         np.testing.assert_allclose(padded, alone, atol=1e-5)
 
-    def test_torch_agrees_with_the_reference_implementation(
-        self, models: tuple[NumpyModel, TorchModel]
-    ) -> None:
+    def test_torch_agrees_with_the_reference_implementation(self, bert: Bert) -> None:
         import torch
         from transformers import BertModel
         from transformers.utils import logging
@@ -94,53 +123,58 @@ class TestTwoImplementations:
         ids = [101, *range(3000, 3040), 102]
         with torch.inference_mode():
             states = reference(input_ids=torch.tensor([ids])).last_hidden_state[0].numpy()
-        numpy_model, _ = models
-        np.testing.assert_allclose(numpy_model.states(ids), states, atol=2e-5)
+        (found,) = NativeModel(bert, None).encode([ids])
+        np.testing.assert_allclose(found, states, atol=2e-5)
 
-    def test_many_documents_go_through_torch_and_few_through_numpy_with_equal_vectors(
-        self, monkeypatch: pytest.MonkeyPatch
+    def test_documents_in_bulk_go_through_torch_where_there_is_a_gpu(
+        self, monkeypatch: pytest.MonkeyPatch, models: tuple[NativeModel, TorchModel]
     ) -> None:
-        bulk = MiniLMEncoder(device="cpu")
+        """Here it is a GPU by name only."""
+        cpu = choose_device("cpu", refusal=EncoderUnavailable)
+        monkeypatch.setattr("memstore.encoders.minilm.has_gpu_driver", lambda: True)
         texts = [f"{text} Number {i}." for i in range(3) for text in CONVERSATION]
+        expected = MiniLMEncoder(device="cpu").encode_documents(in_context(texts))
+
+        class Gpu:
+            type = "cuda"
+
+        monkeypatch.setattr("memstore.encoders.minilm.choose_device", lambda *_, **__: Gpu())
+        monkeypatch.setattr(
+            "memstore.encoders.bert_torch.TorchModel",
+            lambda bert, head, device: TorchModel(bert, head, cpu),
+        )
+        bulk = MiniLMEncoder()
+        assert isinstance(bulk._model(1), NativeModel)
         assert isinstance(bulk._model(TORCH_TOKENS), TorchModel)
-        assert isinstance(bulk._model(1), NumpyModel)
-        many = bulk.encode_documents(in_context(texts))
-        monkeypatch.setattr(bulk, "_model", lambda tokens: bulk._numpy)
-        for one, other in zip(bulk.encode_documents(in_context(texts)), many, strict=True):
+        for one, other in zip(bulk.encode_documents(in_context(texts)), expected, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-5)
 
-    def test_batches_hold_every_document_once_within_their_budget(
-        self, encoder: MiniLMEncoder, models: tuple[NumpyModel, TorchModel]
-    ) -> None:
-        windows = encoder._document_windows(in_context(CONVERSATION * 20))
-        batches = encoder._batches(windows, models[1])
-        assert sorted(place for batch in batches for place in batch) == list(range(len(windows)))
-        for batch in batches:
-            longest = max(len(windows[place].ids) for place in batch)
-            assert longest * len(batch) <= CPU_BATCH_TOKENS
+    def test_a_gpu_that_torch_cannot_use_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("memstore.encoders.minilm.has_gpu_driver", lambda: True)
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+        bulk = MiniLMEncoder()
+        for _ in range(2):
+            assert isinstance(bulk._model(TORCH_TOKENS), NativeModel)
 
-    def test_erf_is_exact_to_single_precision(self) -> None:
-        values = np.linspace(-6, 6, 10_001, dtype=np.float32)
-        exact = [math.erf(float(value)) for value in values]
-        np.testing.assert_allclose(erf(values), exact, atol=5e-7)
+    @pytest.mark.parametrize(
+        ("split", "budget"),
+        [(batches_in_order, NATIVE_BATCH_TOKENS), (padded_batches, GPU_BATCH_TOKENS)],
+    )
+    def test_batches_hold_every_document_once_within_their_budget(
+        self, split: Callable[[list[int]], list[list[int]]], budget: int
+    ) -> None:
+        lengths = [1, 30, 256, 100, 7] * 400
+        batches = split(lengths)
+        assert len(batches) > 1
+        assert sorted(place for batch in batches for place in batch) == list(range(len(lengths)))
+        for batch in batches:
+            assert sum(lengths[place] for place in batch) <= budget
+        assert split([]) == []
+        assert split([budget + 1, 1]) == [[0], [1]]
 
     def test_a_device_that_is_not_there_is_refused(self) -> None:
         with pytest.raises(EncoderUnavailable, match="device 'nonsense' cannot be used"):
             choose_device("nonsense", refusal=EncoderUnavailable)
-
-    def test_an_ingest_in_small_batches_comes_to_use_torch_and_single_adds_never_do(self) -> None:
-        program = f"""
-import sys
-from memstore.encoders import DocumentText, open_encoder
-encoder = open_encoder("minilm", device="cpu")
-for _ in range(40):
-    encoder.encode_documents([DocumentText("Ana lives in Lisbon and Bruno in Rome. " * 20)])
-assert "torch" not in sys.modules
-for batch in range({TORCH_TOKENS} // 1000 + 1):
-    encoder.encode_documents([DocumentText("Ana lives in Lisbon. " * 20)] * 12)
-assert "torch" in sys.modules
-"""
-        subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=120)
 
 
 class TestColdStart:
@@ -150,15 +184,16 @@ class TestColdStart:
 import sys
 from memstore.encoders import DocumentText, open_encoder
 assert "numpy" in sys.modules and "tokenizers" not in sys.modules
-encoder = open_encoder("minilm")
+encoder = open_encoder("minilm", device="cpu")
 encoder.token_spans("where does Ana live?")
 encoder.encode_queries(["where does Ana live?"])
 encoder.encode_documents([DocumentText("In Lisbon.", ("Where does Ana live?",))])
+encoder.encode_documents([DocumentText("Ana lives in Lisbon and Bruno in Rome. " * 20)] * 60)
 heavy = {"torch", "transformers", "sentence_transformers", "scipy", "spacy", "sqlalchemy"}
 print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
 """
 
-    def test_opening_and_querying_imports_nothing_heavy(self) -> None:
+    def test_neither_a_query_nor_documents_in_bulk_import_anything_heavy(self) -> None:
         result = subprocess.run(
             [sys.executable, "-W", "error", "-c", self.PROGRAM],
             capture_output=True,
@@ -167,32 +202,6 @@ print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
             check=True,
         )
         assert result.stdout == "[]\n"
-
-    def test_blas_has_one_thread_inside_the_block_and_all_of_them_after_it(self) -> None:
-        libraries = blas_libraries()
-        assert libraries, "numpy's BLAS was not found, so that its threads cannot be limited"
-        before = [library.get_num_threads() for library in libraries]
-        with one_blas_thread():
-            assert {library.get_num_threads() for library in libraries} == {1}
-        assert [library.get_num_threads() for library in libraries] == before
-
-    def test_overlapping_blocks_of_two_threads_leave_the_limit_as_it_was(self) -> None:
-        libraries = blas_libraries()
-        before = [library.get_num_threads() for library in libraries]
-        entered, leave = threading.Event(), threading.Event()
-
-        def outlast() -> None:
-            with one_blas_thread():
-                entered.set()
-                leave.wait(10)
-
-        thread = threading.Thread(target=outlast)
-        with one_blas_thread():
-            thread.start()
-            entered.wait(10)
-        leave.set()
-        thread.join()
-        assert [library.get_num_threads() for library in libraries] == before
 
 
 class TestWeights:
@@ -288,13 +297,18 @@ class TestWeights:
         assert open_encoder("minilm").identity == encoder.identity
 
     def test_a_dimension_beyond_the_shipped_head_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="at most 192"):
+        with pytest.raises(ValueError, match="1 to 128, not 384"):
             MiniLMEncoder(dim=384)
 
-    def test_the_small_head_is_the_beginning_of_the_large_one(self) -> None:
-        small, large = read_head(128)[0], read_head(192)[0]
-        np.testing.assert_array_equal(small.projection, large.projection[:, :128])
-        assert isinstance(small, Head)
+    def test_shorter_vectors_are_the_beginning_of_longer_ones(self, encoder: MiniLMEncoder) -> None:
+        text = [DocumentText(CONVERSATION[0])]
+        (short,), (long,) = (
+            MiniLMEncoder(dim=64).encode_documents(text),
+            encoder.encode_documents(text),
+        )
+        begun = long[:, :64]
+        begun /= np.linalg.norm(begun, axis=1, keepdims=True)
+        np.testing.assert_allclose(short, begun, atol=1e-5)
 
 
 def change_last_byte(path: Path) -> None:
@@ -341,8 +355,9 @@ class TestQueries:
         self, encoder: MiniLMEncoder
     ) -> None:
         (query,) = encoder.encode_queries(["The flat in Lisbon, at last."])
-        assert query.tokens == ("[CLS]", "the", "flat", "in", "lisbon", "at", "last", "[SEP]")
-        assert set(query.factors.tolist()) == {1.0}
+        words = ("[CLS]", "the", "flat", "in", "lisbon", "at", "last", "[SEP]")
+        assert query.tokens == words
+        assert query.factors.tolist() == [1.0] * len(words)
 
     def test_the_first_piece_of_a_longer_word_is_no_stopword(self, encoder: MiniLMEncoder) -> None:
         (query,) = encoder.encode_queries(["where is Shevchenko?"])
@@ -384,7 +399,7 @@ class TestDocuments:
 
     def test_punctuation_gets_no_vectors(self, encoder: MiniLMEncoder) -> None:
         one, other = encoder.encode_documents([DocumentText("Ana, Ben."), DocumentText("Ana Ben")])
-        assert len(one) == len(other) == DOCUMENT_EXTRA + 2
+        assert len(one) == len(other) == 2
 
     def test_context_changes_a_documents_vectors_but_not_their_number(
         self, encoder: MiniLMEncoder
@@ -409,8 +424,9 @@ class TestDocuments:
     def test_a_vector_stands_for_the_characters_its_token_was_read_from(
         self, encoder: MiniLMEncoder, text: str
     ) -> None:
-        (window,) = encoder._document_windows([DocumentText(text, ("Before.", "And then?"))])
-        kept = [encoder._token(window.ids[place]) for place in window.kept]
+        (window,) = encoder._windows.documents([DocumentText(text, ("Before.", "And then?"))])
+        names = encoder._windows._tokenizer.id_to_token
+        kept = [names(window.ids[place]) for place in window.kept]
         spans = encoder.vector_spans(text)
         written = [span if isinstance(span, str) else text[slice(*span)] for span in spans]
         plain = str.maketrans("áé", "ae")
@@ -435,26 +451,36 @@ class TestDocuments:
         alone, after = encoder.encode_documents(
             [DocumentText(long), DocumentText(long, context=("Ana moved.", "To where?"))]
         )
-        assert len(alone) == LENGTH - 2 + DOCUMENT_EXTRA
+        assert len(alone) == LENGTH - 2
         np.testing.assert_allclose(alone, after, atol=1e-6)
 
     def test_no_window_is_longer_than_the_document_length(self, encoder: MiniLMEncoder) -> None:
         context = ("ana " * 500, "ben " * 500)
         for words in (1, 100, 200, 253, 254, 255, 400):
-            (window,) = encoder._document_windows([DocumentText("cat " * words, context)])
+            (window,) = encoder._windows.documents([DocumentText("cat " * words, context)])
             assert len(window.ids) <= LENGTH
-            assert len(window.kept) == min(words, LENGTH - 2) + DOCUMENT_EXTRA
+            assert len(window.kept) == min(words, LENGTH - 2)
 
 
-def test_a_query_has_the_same_bits_alone_in_company_and_beside_torch() -> None:
+def test_a_query_has_the_same_bits_alone_and_in_company() -> None:
     texts = [f"where does person number {number} live and work now?" for number in range(40)]
     alone = [MiniLMEncoder().encode_queries([text])[0].vectors for text in texts[:3]]
-    import torch
-
-    assert torch.__version__
     together = MiniLMEncoder().encode_queries(texts)
     for one, other in zip(alone, together, strict=False):
         assert one.tobytes() == other.vectors.tobytes()
+
+
+def test_a_document_has_the_same_bits_in_any_batch_on_any_number_of_threads(
+    monkeypatch: pytest.MonkeyPatch, encoder: MiniLMEncoder
+) -> None:
+    texts = in_context([f"{text} Number {i}." for i in range(12) for text in CONVERSATION])
+    together = encoder.encode_documents(texts)
+    for threads in ("1", "2", "5"):
+        monkeypatch.setattr("memstore.encoders.bert.usable_threads", lambda n=int(threads): n)
+        for one, other in zip(encoder.encode_documents(texts), together, strict=True):
+            assert one.tobytes() == other.tobytes()
+    for text, other in list(zip(texts, together, strict=True))[::7]:
+        assert encoder.encode_documents([text])[0].tobytes() == other.tobytes()
 
 
 def test_a_user_without_a_home_has_no_record_and_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

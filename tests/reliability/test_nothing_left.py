@@ -287,7 +287,7 @@ def _answers(store: MemoryStore) -> list[str]:
 @pytest.fixture(scope="module")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("empty") / "agent.mem"
-    MemoryStore.open(path, encoder=ENCODER).close()
+    MemoryStore.open(path, encoder=ENCODER, settings=BATCH).close()
     return path
 
 

@@ -355,7 +355,7 @@ CACHED = "/c/hub/models--colbert-ir--colbertv2.0/snapshots/c1e84128e85ef755c096a
         ("/models/answers", "/elsewhere/answers", True),
         ("colbertv2", "someone/colbertv2.0", False),
         ("colbertv2", "minilm", False),
-        ("minilm", "minilm-192", False),
+        ("minilm", "minilm-64", False),
         ("/models/answers", "/models/questions", False),
         ("/models/colbertv2.0", "answerdotai/answerai-colbert-small-v1", False),
     ],

@@ -244,15 +244,15 @@ def test_an_interrupted_repair_goes_on_where_it_was(
     _damage(_folder(store, "segment") / "codes.npy")
     monkeypatch.setattr(checking_passages, "_BATCH", 16)
     batches: list[int] = []
-    encode = checking_passages.encode
+    encodings = checking_passages.Encodings
 
     def encoded(encoder: Any, settings: Any, items: Any) -> Any:
         batches.append(len(items))
         if len(batches) == 2:
             raise KeyboardInterrupt
-        return encode(encoder, settings, items)
+        return encodings(encoder, settings, items)
 
-    monkeypatch.setattr(checking_passages, "encode", encoded)
+    monkeypatch.setattr(checking_passages, "Encodings", encoded)
     with pytest.raises(KeyboardInterrupt):
         store.verify(repair=True)
     assert store.stats().hot_passages == 16

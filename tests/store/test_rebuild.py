@@ -93,7 +93,7 @@ def test_a_handle_of_the_old_encoder_does_not_rebuild_back_to_it(
 
 
 def test_a_rebuild_reads_the_same_session_context_as_storing_did(
-    store_path: Path, sql: Callable[..., list[tuple[Any, ...]]]
+    tmp_path: Path,
 ) -> None:
     read: dict[str, tuple[str, ...]] = {}
 
@@ -102,7 +102,8 @@ def test_a_rebuild_reads_the_same_session_context_as_storing_did(
             read.update((item.text, item.context) for item in documents)
             return super().encode_documents(documents, **options)
 
-    with MemoryStore.open(store_path, encoder=Reading()) as store:
+    settings = {"session_context": 2}
+    with MemoryStore.open(tmp_path / "a.mem", encoder=Reading(), settings=settings) as store:
         for n in range(12):
             store.add(
                 f"word{n}",

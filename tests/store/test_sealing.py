@@ -181,8 +181,9 @@ def test_a_store_of_which_everything_was_deleted_has_no_segment(store: MemorySto
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
-def test_every_width_of_residuals_finds_the_same(store_path: Path, bits: int) -> None:
-    with MemoryStore.open(store_path, settings=Settings(residual_bits=bits)) as store:
+def test_every_width_of_residuals_finds_the_same(tmp_path: Path, bits: int) -> None:
+    settings = Settings(residual_bits=bits)
+    with MemoryStore.open(tmp_path / "a.mem", encoder="hashed", settings=settings) as store:
         _fill(store)
         expected = set(_keys(store, "word3"))
         store.compact()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from memstore import Memory, MemoryStore, Passage, TokenMatch
-from memstore.encoders import Encoder, open_encoder
+from memstore.encoders import DocumentText, Encoder, open_encoder
 from memstore.encoders.hashed import HashedEncoder
 from memstore.store import stored_vectors
 from memstore.store.snapshot import NOTHING_SEALED
@@ -190,3 +190,46 @@ def test_a_passage_whose_vectors_no_longer_fit_has_no_matches_and_is_flagged(
     matches = {hit.memory.key: shown(hit.token_matches) for hit in result.hits}
     assert matches == {"a": [], "b": [("moved", "moved")]}
     assert "token_matches_unavailable" not in store.query("moved").flags
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_a_pooled_vector_is_told_with_all_its_tokens(
+    tmp_path: Path, minilm: Encoder, sealed: bool
+) -> None:
+    settings = {"pooling": 2, "residual_bits": 1}
+    with MemoryStore.open(tmp_path / "pooled.mem", encoder=minilm, settings=settings) as store:
+        for n in range(30):  # so that a codec has something to tell apart
+            store.add(f"The printer on floor {n} is out of paper again.", namespace="office")
+        store.add("Bo: What does your brother play?", session="s")
+        text = "Ana: My brother plays the cello in an orchestra, and the viola at home."
+        memory = store.add(text, session="s", title="Music")
+        if sealed:
+            store.compact()
+        [hit, *_] = store.query("who plays the cello?", explain=True).hits
+    assert hit.memory.id == memory.id
+    assert_places_hold(hit.token_matches, hit.memory, hit.passage)
+    assert "cello" in [match.passage_token for match in hit.token_matches]
+    assert any(match.pooled_with for match in hit.token_matches)
+    told = {token for match in hit.token_matches for token in match.pooled_with}
+    assert told <= {text[start:end] for start, end in minilm.token_spans(text)} | {"Music"}
+    total = sum(match.weight * match.similarity for match in hit.token_matches)
+    assert hit.relevance is not None
+    assert total == pytest.approx(hit.relevance.raw, abs=1e-3)
+
+
+def test_pooled_vectors_of_another_text_are_matched_with_nothing(store: MemoryStore) -> None:
+    memory = store.add("Ana moved to Lisbon.")
+    encoder = HashedEncoder()
+    [asked] = encoder.encode_queries(["ana"])
+    [other] = encoder.encode_documents([DocumentText("four words of others")])
+    found = token_matches(
+        encoder,
+        memory,
+        Passage(text=memory.text, start=0, end=20),
+        stored=other[:2],
+        query=asked,
+        weights=np.ones(1),
+        pooling=2,
+        read_again=lambda: encoder.encode_documents([DocumentText(memory.text)])[0],
+    )
+    assert found == ()

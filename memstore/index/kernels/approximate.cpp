@@ -8,7 +8,7 @@
 
 #include "alignment.h"
 #include "dot_products.h"
-#include "lanes.h"
+#include "columns.h"
 
 namespace memstore {
 namespace {

@@ -1,9 +1,6 @@
 // The Python module memstore.index._kernels; its contract is in _kernels.pyi.
-#include <nanobind/stl/vector.h>
-
-#include <vector>
-
 #include "arrays.h"
+#include "sealed_bindings.h"
 #include "token_maxima.h"
 
 namespace nb = nanobind;
@@ -53,19 +50,6 @@ Output<float, 2> bound_token_maxima(Input<std::int8_t, 2> codes, Input<float, 1>
 }
 
 }  // namespace
-
-InstructionSet set_named(const std::optional<std::string>& name) {
-    const auto& available = available_instruction_sets();
-    if (!name) return available.front();
-    std::string known;
-    for (InstructionSet set : available) {
-        if (*name == name_of(set)) return set;
-        known += (known.empty() ? "" : ", ") + std::string(name_of(set));
-    }
-    throw std::invalid_argument("instruction set '" + *name + "' is not one of this machine's: " +
-                                known);
-}
-
 }  // namespace memstore
 
 NB_MODULE(_kernels, module) {
@@ -73,11 +57,7 @@ NB_MODULE(_kernels, module) {
                nb::arg("scales").noconvert(), nb::arg("starts").noconvert(),
                nb::arg("lengths").noconvert(), nb::arg("query").noconvert(), nb::kw_only(),
                nb::arg("instruction_set") = nb::none());
-    module.def("instruction_sets", [] {
-        std::vector<std::string> names;
-        for (memstore::InstructionSet set : memstore::available_instruction_sets())
-            names.emplace_back(memstore::name_of(set));
-        return names;
-    });
+    module.def("instruction_sets",
+               [] { return memstore::names_of(memstore::available_instruction_sets()); });
     memstore::bind_sealed_kernels(module);
 }

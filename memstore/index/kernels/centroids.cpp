@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "dot_products.h"
-#include "lanes.h"
+#include "columns.h"
 
 namespace memstore {
 

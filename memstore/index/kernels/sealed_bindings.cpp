@@ -7,10 +7,11 @@
 #include "approximate.h"
 #include "arrays.h"
 #include "centroids.h"
+#include "columns.h"
 #include "dot_products.h"
 #include "inverted_lists.h"
-#include "lanes.h"
 #include "residuals.h"
+#include "sealed_bindings.h"
 
 #include <nanobind/stl/pair.h>
 

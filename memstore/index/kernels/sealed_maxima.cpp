@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "dot_products.h"
-#include "lanes.h"
+#include "columns.h"
 #include "residual_decoder.h"
 #include "residuals.h"
 

@@ -80,7 +80,10 @@ function told(match) {
         : "in the title,"
       : "";
   const product = (match.similarity * match.weight).toFixed(3);
-  return `${where} “${excerpt(match.passage_token, 40)}”, similarity ${match.similarity.toFixed(3)} × weight ${match.weight.toFixed(3)} = ${product}`.trim();
+  const others = match.pooled_with?.length
+    ? ` (one vector with “${match.pooled_with.map((token) => excerpt(token, 20)).join("”, “")}”)`
+    : "";
+  return `${where} “${excerpt(match.passage_token, 40)}”${others}, similarity ${match.similarity.toFixed(3)} × weight ${match.weight.toFixed(3)} = ${product}`.trim();
 }
 
 function spansOf(matches, share, most, marks) {

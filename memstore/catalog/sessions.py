@@ -1,0 +1,72 @@
+"""Sessions: what precedes a memory in its session, and what follows it.
+
+The order of a session is that of its rows: the order in which its memories were stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from sqlalchemy import Connection, select
+
+from memstore.catalog.memories import live
+from memstore.catalog.tables import memory
+
+
+def session_tail(
+    connection: Connection,
+    namespace: int,
+    session: str | None,
+    count: int,
+    *,
+    before: int | None = None,
+    becoming: Mapping[int, str | None] | None = None,
+) -> tuple[str, ...]:
+    """Return the texts of a session's last live memories, oldest first, at most `count`.
+
+    Args:
+        session: None has none.
+        before: only memories before this row.
+        becoming: row → the text it will have; None if it will be gone.
+    """
+    if session is None or count == 0:
+        return ()
+    becoming = becoming or {}
+    statement = select(memory.c.row, memory.c.text).where(
+        live, memory.c.namespace_id == namespace, memory.c.session == session
+    )
+    if before is not None:
+        statement = statement.where(memory.c.row < before)
+    gone = sum(text is None for text in becoming.values())
+    rows = connection.execute(statement.order_by(memory.c.row.desc()).limit(count + gone))
+    texts = (becoming.get(row.row, row.text) for row in rows)
+    return tuple(text for text in texts if text is not None)[:count][::-1]
+
+
+def followers(connection: Connection, rows: Iterable[int], count: int) -> list[int]:
+    """Return the rows of all live memories that were read with one of these before them.
+
+    They are the next `count` in its session that live now: what has come in between since then is
+    nothing, for later memories have later rows; and what went leaves others nearer.
+    """
+    given = set(rows)
+    found: set[int] = set()
+    for row in given if count else ():
+        place = connection.execute(
+            select(memory.c.namespace_id, memory.c.session).where(memory.c.row == row)
+        ).first()
+        if place is None or place.session is None:
+            continue
+        after = (
+            select(memory.c.row)
+            .where(
+                live,
+                memory.c.namespace_id == place.namespace_id,
+                memory.c.session == place.session,
+                memory.c.row > row,
+            )
+            .order_by(memory.c.row)
+            .limit(count)
+        )
+        found.update(connection.scalars(after))
+    return sorted(found - given)
