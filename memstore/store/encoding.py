@@ -98,7 +98,7 @@ def pooled(
 ) -> tuple[TokenVectors, Clusters]:
     """Return the vectors that are stored, (vectors, dim), and the number of that of each token.
 
-    Only tokens of the text share one: a marker, such as the mean of all, stands for something else.
+    Only tokens of the text share one: a marker, such as [CLS], stands for something else.
 
     Args:
         text: of which the encoder made the vectors, (tokens, dim).
