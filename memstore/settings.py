@@ -27,8 +27,9 @@ class VectorSettings:
     """
 
     session_context: int | None = None
-    """Memories of its session that a new one is read with; None: as its encoder was made for, 2 for
-    `minilm` and 0 for ColBERT checkpoints (`docs/encoders.md`)."""
+    """Memories of its session that a new one is read with; with any, passages of a long text are
+    read with the end of the one before. None: as its encoder was made for, 2 for `minilm` and 0 for
+    ColBERT checkpoints (`docs/encoders.md`)."""
 
     passage_tokens: int = 256
     """Most tokens a passage may have; the encoder's document length bounds it further."""
@@ -42,6 +43,10 @@ class VectorSettings:
     residual_bits: int = 4
     """Bits per dimension of sealed vectors, 1, 2, 4 or 8: 4 keep 97 of 100 best passages of exact
     search, 2 keep 92 at about half the size."""
+
+    def context_of(self, by_default: int) -> int:
+        """Return `session_context`, or what an encoder was made for."""
+        return by_default if self.session_context is None else self.session_context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,14 +39,16 @@ class EncoderIdentity:
 
 @dataclass(frozen=True, slots=True)
 class DocumentText:
-    """A text to encode, with the texts that preceded it in its session (oldest first).
+    """A text to encode, with what precedes it.
 
-    The context changes how the text's own tokens are read; it gets no vectors of its own.
-    Encoders that do not use context ignore it.
+    `context` are texts of its session, oldest first; `before` is, of a passage, the end of what its
+    own document says before. They change how the text's own tokens are read, and get no vectors of
+    their own. Encoders that do not use them ignore them.
     """
 
     text: str
     context: tuple[str, ...] = ()
+    before: str = ""
 
 
 # The characters [start, end) of a text, at least one; or the name of a token that is not in the

@@ -126,7 +126,11 @@ class ColBERTEncoder:
 
 def _cleaned(document: DocumentText) -> DocumentText:
     last = document.context[-CONTEXT_TEXTS:]
-    return DocumentText(replace_surrogates(document.text), tuple(map(replace_surrogates, last)))
+    return DocumentText(
+        replace_surrogates(document.text),
+        tuple(map(replace_surrogates, last)),
+        replace_surrogates(document.before),
+    )
 
 
 def _open(folder: Path, device: str) -> Checkpoint:

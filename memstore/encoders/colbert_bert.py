@@ -155,7 +155,8 @@ class BertCheckpoint:
         (tokens,) = self._ids(self.settings.document_prefix, [document.text])
         own = self._cut(tokens, self.settings.document_length)
         room = self.settings.document_length - len(own)
-        before = context_tokens(self._ids("", document.context), room)
+        context = self._ids("", [*document.context, document.before])
+        before = context_tokens(context[:-1], context[-1], room=room)
         ids = [*own[:_OPENING], *before, *own[_OPENING:]]
         skipped = range(_OPENING, _OPENING + len(before))
         kept = [

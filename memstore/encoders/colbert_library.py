@@ -94,7 +94,7 @@ class LibraryCheckpoint:
         behind = [
             place
             for place, document in enumerate(documents)
-            if document.context and not self._pools
+            if (document.context or document.before) and not self._pools
         ]
         alone = sorted(set(range(len(documents))).difference(behind))
         results: dict[int, TokenVectors] = {}
@@ -147,7 +147,8 @@ class LibraryCheckpoint:
                 (place for place, end in enumerate(ends) if end > len(prefix)), len(ids) - 1
             )
             context = [self._context_ids(text) for text in document.context]
-            before = context_tokens(context, self.settings.document_length - len(ids))
+            room = self.settings.document_length - len(ids)
+            before = context_tokens(context, self._context_ids(document.before), room=room)
             rows.append(torch.tensor([*ids[:opening], *before, *ids[opening:]]))
             kept = torch.ones(len(rows[-1]), dtype=torch.bool)
             kept[opening : opening + len(before)] = False

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from memstore.encoders.bert_torch import TorchModel
 
 # Change it with any change that alters a document's vectors: it is part of the fingerprint.
-RECIPE: Final = "minilm-2"
+RECIPE: Final = "minilm-3"
 DIM: Final = 128
 ADAPTER_FILE: Final = Path(__file__).with_name("minilm_adapter.safetensors")
 

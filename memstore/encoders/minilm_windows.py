@@ -21,7 +21,7 @@ from memstore.encoders.context import CONTEXT_TEXTS, context_tokens
 from memstore.encoders.english import STOPWORDS, is_question
 from memstore.surrogates import replace_surrogates
 
-LENGTH: Final = 256  # tokens of a window, [CLS] and [SEP] included
+LENGTH: Final = 256  # tokens of a text, [CLS] and [SEP] included; its context comes on top
 STOPWORD_FACTOR: Final = 0.5
 
 # Below this many texts, tokenizing in parallel gains nothing, and it starts threads that make the
@@ -77,20 +77,24 @@ class Windows:
         contexts = [document.context[-CONTEXT_TEXTS:] for document in documents]
         # A text and its neighbours share contexts: each distinct text is tokenised once.
         texts = [document.text for document in documents]
-        distinct = list(dict.fromkeys([*texts, *(text for texts in contexts for text in texts)]))
+        befores = [document.before for document in documents]
+        distinct = list(
+            dict.fromkeys([*texts, *befores, *(text for texts in contexts for text in texts)])
+        )
         ids = dict(zip(distinct, self._ids(distinct), strict=True))
         return [
-            self._document(ids[document.text], [ids[text] for text in context])
-            for document, context in zip(documents, contexts, strict=True)
+            self._document(
+                ids[document.text], context_tokens([ids[text] for text in context], ids[before])
+            )
+            for document, context, before in zip(documents, contexts, befores, strict=True)
         ]
 
     def queries(self, texts: Sequence[str]) -> list[QueryWindow]:
         """Return a window per query, in the order given."""
         return [self._query(*pair) for pair in zip(texts, self._ids(texts), strict=True)]
 
-    def _document(self, own: list[int], context: list[list[int]]) -> Window:
+    def _document(self, own: list[int], before: list[int]) -> Window:
         own = own[: LENGTH - 2]
-        before = context_tokens(context, LENGTH - 2 - len(own))
         ids = [self._cls, *before, *own, self._sep]
         first = 1 + len(before)
         kept = [first + i for i, token in enumerate(own) if token not in self._punctuation]

@@ -189,7 +189,7 @@ def _store(opened: OpenStore, report: CalibrationReport, now: int) -> None:
         fitted_at=now,
     )
     with writing(opened.engine, opened.path) as connection:
-        opened.check_encoder(connection, opened.encoder)
+        opened.check_encoder(connection, opened.encoder, opened.vector_settings)
         calibrations.write_calibration(connection, row)
         payload = {"scorer": report.scorer}
         log.append_event(connection, log.STORE, log.CALIBRATE, now=now, payload=payload)

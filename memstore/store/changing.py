@@ -128,7 +128,7 @@ def update(
     )
     with writing(opened.engine, opened.path) as connection:
         if encodings is not None:
-            opened.check_encoder(connection, encodings.encoder)
+            opened.check_encoder(connection, encodings.encoder, encodings.settings)
         row, current = one(connection, memory_id)
         check_version(current, if_version)
         if _but_for_feedback(current) != _but_for_feedback(before):

@@ -95,7 +95,7 @@ def _reencode_batch(opened: OpenStore, rows: Sequence[int], now: int) -> None:
         written = as_written(connection, rows, opened.session_context)
     encodings = Encodings(opened.encoder, opened.vector_settings, written.values())
     with writing(opened.engine, opened.path) as connection:
-        opened.check_encoder(connection, encodings.encoder)
+        opened.check_encoder(connection, encodings.encoder, encodings.settings)
         current = as_written(connection, rows, opened.session_context)
         # a text that was changed meanwhile got new passages by that
         same = [row for row in rows if _texts(current.get(row)) in (None, _texts(written.get(row)))]

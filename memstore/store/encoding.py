@@ -16,6 +16,7 @@ from memstore.settings import VectorSettings
 
 _AT_ONCE = 512  # passages: as 32-bit floats they take up to 70 MB before they are quantised
 _SPECIAL_TOKENS = 3  # [CLS], [SEP] and, for some checkpoints, a marker
+_BEFORE_CHARACTERS = 1_000  # of the text before a passage: more tokens than any encoder reads
 _TITLE_TOKENS = 64  # of a passage: more would crowd out the text itself
 
 
@@ -39,14 +40,14 @@ class Encodings:
         self, encoder: Encoder, settings: VectorSettings, foreseen: Iterable[Written] = ()
     ) -> None:
         self.encoder = encoder
-        self._settings = settings
+        self.settings = settings
         distinct = list(dict.fromkeys(foreseen))
         self._made = dict(zip(distinct, encode(encoder, settings, distinct), strict=True))
 
     def of(self, written: Written) -> tuple[PassageVectors, ...]:
         """Return the passages of a text, in order."""
         if written not in self._made:
-            self._made[written] = encode(self.encoder, self._settings, [written])[0]
+            self._made[written] = encode(self.encoder, self.settings, [written])[0]
         return self._made[written]
 
 
@@ -56,6 +57,7 @@ def encode(
     """Return the passages of each text with vectors of the given encoder."""
     spans = []
     documents = []
+    context = settings.context_of(encoder.identity.session_context)
     for item in written:
         heading = passage_heading(encoder, item.title)
         room = min(encoder.identity.document_length, settings.passage_tokens)
@@ -67,7 +69,7 @@ def encode(
             overlap_tokens=min(settings.overlap_tokens, room // 4),
         )
         spans.append(found)
-        documents += [_document(item, heading, span.start, span.end) for span in found]
+        documents += [_document(item, heading, span.start, span.end, context) for span in found]
     encoded = (
         pooled(encoder, document.text, token_vectors, settings.pooling)[0]
         for first in range(0, len(documents), _AT_ONCE)
@@ -82,15 +84,24 @@ def encode(
     ]
 
 
-def encode_passage(encoder: Encoder, written: Written, start: int, end: int) -> TokenVectors:
+def encode_passage(
+    encoder: Encoder, settings: VectorSettings, written: Written, start: int, end: int
+) -> TokenVectors:
     """Return the vectors of each token of a passage, (tokens, dim), as they are before pooling."""
     heading = passage_heading(encoder, written.title)
-    return encoder.encode_documents([_document(written, heading, start, end)])[0]
+    context = settings.context_of(encoder.identity.session_context)
+    return encoder.encode_documents([_document(written, heading, start, end, context)])[0]
 
 
-def _document(item: Written, heading: str, start: int, end: int) -> DocumentText:
-    first = not item.text[:start].strip()
-    return DocumentText(f"{heading}{item.text[start:end]}", item.context if first else ())
+def _document(item: Written, heading: str, start: int, end: int, context: int) -> DocumentText:
+    """Return what is read of a passage: the first behind what precedes the text in its session, the
+    others behind the end of what the text says before, if context is wanted.
+    """
+    text = f"{heading}{item.text[start:end]}"
+    before = item.text[max(0, start - _BEFORE_CHARACTERS) : start]
+    if not before.strip():
+        return DocumentText(text, item.context)
+    return DocumentText(text, before=before if context else "")
 
 
 def pooled(
@@ -98,7 +109,7 @@ def pooled(
 ) -> tuple[TokenVectors, Clusters]:
     """Return the vectors that are stored, (vectors, dim), and the number of that of each token.
 
-    Only tokens of the text share one: a marker, such as the mean of all, stands for something else.
+    Only tokens of the text share one: a marker, such as [CLS], stands for something else.
 
     Args:
         text: of which the encoder made the vectors, (tokens, dim).

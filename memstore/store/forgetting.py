@@ -165,7 +165,7 @@ def _reread(
             f"The sessions of {opened.path} went on while this call ran. Nothing was forgotten; "
             "run the same purge again."
         )
-    opened.check_encoder(connection, encodings.encoder)
+    opened.check_encoder(connection, encodings.encoder, encodings.settings)
     reread(opened, connection, following, encodings, verb=log.REREAD, now=now)
 
 

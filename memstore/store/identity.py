@@ -82,8 +82,8 @@ def check_made_so(
     """Refuse settings that are not those the stored vectors were made with."""
     for name, value in dataclasses.asdict(made).items():
         asked = getattr(settings, name)
-        if value is None:
-            value = identity.session_context
+        if name == "session_context":
+            value = made.context_of(identity.session_context)
         if asked not in (None, value):
             raise BadInput(
                 f"{store} was made with {name} {value}, but {name}={asked} was asked for.\n"

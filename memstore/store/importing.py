@@ -79,7 +79,7 @@ def _import_batch(opened: OpenStore, batch: Sequence[dict[str, Any]], now: int) 
         ],
     )
     with writing(opened.engine, opened.path) as connection:
-        opened.check_encoder(connection, encodings.encoder)
+        opened.check_encoder(connection, encodings.encoder, encodings.settings)
         stored = set(memories.live_rows(connection, [item.row.id for item in new]))
         missing: dict[str, ExportedMemory] = {}
         for item in new:

@@ -93,7 +93,7 @@ class OpenStore:
     @property
     def session_context(self) -> int:
         """How many memories of its session a memory is read with."""
-        return session_context(self.vector_settings, self.identity)
+        return self.vector_settings.context_of(self.identity.session_context)
 
     @property
     def encoder(self) -> Encoder:
@@ -137,11 +137,11 @@ class OpenStore:
             self.snapshot = Snapshot(self.path, encoder.identity)
             self._encoder = encoder
 
-    def check_encoder(self, connection: Connection, encoder: Encoder) -> None:
-        """Refuse to store vectors of an encoder, or of settings, that are not the store's any
+    def check_encoder(self, connection: Connection, encoder: Encoder, made: VectorSettings) -> None:
+        """Refuse to store vectors of an encoder, or made in a way, that is not the store's any
         more.
         """
-        check_current(connection, self.path, encoder.identity, self.vector_settings)
+        check_current(connection, self.path, encoder.identity, made)
 
     def check_writable(self) -> None:
         """Refuse a write to a store opened for reading."""
@@ -222,12 +222,6 @@ def with_asked(made: VectorSettings, settings: Settings) -> VectorSettings:
     return dataclasses.replace(
         made, **{name: value for name, value in asked.items() if value is not None}
     )
-
-
-def session_context(made: VectorSettings, identity: EncoderIdentity) -> int:
-    """Return how many memories of its session a memory is read with."""
-    chosen = made.session_context
-    return identity.session_context if chosen is None else chosen
 
 
 def _checked(settings: Settings) -> Settings:

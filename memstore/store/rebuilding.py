@@ -17,7 +17,7 @@ from memstore.settings import VectorSettings
 from memstore.store.encoding import Written, encode
 from memstore.store.identity import write_identity
 from memstore.store.index_files import changing_index
-from memstore.store.opening import OpenStore, session_context
+from memstore.store.opening import OpenStore
 
 _BATCH = 256
 
@@ -50,9 +50,9 @@ def rebuild(
         made = opened.vector_settings
     with reading(opened.engine, opened.path) as connection:
         if own:  # a handle that missed a rebuild must not undo it
-            opened.check_encoder(connection, encoder)
+            opened.check_encoder(connection, encoder, opened.vector_settings)
         version = log.last_event(connection)
-        written = _written(connection, session_context(made, encoder.identity))
+        written = _written(connection, made.context_of(encoder.identity.session_context))
     rows = list(written)
     encoded: dict[int, tuple[PassageVectors, ...]] = {}
     for start in range(0, len(rows), _BATCH):

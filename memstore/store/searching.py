@@ -403,7 +403,8 @@ class _Search:
     def _read_again(self, row: int, passage: Passage) -> TokenVectors:
         count = self._opened.session_context
         written = as_written(self._connection, [row], count)[row]
-        return encode_passage(self._encoder, written, passage.start, passage.end)
+        settings = self._opened.vector_settings
+        return encode_passage(self._encoder, settings, written, passage.start, passage.end)
 
     def _stored_vectors(self, passage_id: int) -> TokenVectors | None:
         dim = self._encoder.identity.dim

@@ -47,7 +47,7 @@ def token_matches(
     heading = passage_heading(encoder, memory.title)
     spans = encoder.vector_spans(f"{heading}{passage.text}")
     own, clusters = stored, np.arange(len(stored))
-    if pooling > 1 and read_again is not None:
+    if pooling > 1 and read_again is not None and len(spans) != len(stored):
         own = read_again()
         shared, clusters = pooled(encoder, f"{heading}{passage.text}", own, pooling)
         if shared.shape != stored.shape or (shared * stored).sum(axis=1).min() < _SAME:

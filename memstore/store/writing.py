@@ -98,7 +98,7 @@ def _store_all(
     opened: OpenStore, connection: Connection, drafts: Sequence[Draft], ready: Ready, now: int
 ) -> list[Stored]:
     if ready.encodings is not None:
-        opened.check_encoder(connection, ready.encodings.encoder)
+        opened.check_encoder(connection, ready.encodings.encoder, ready.encodings.settings)
     # again: another process may have been faster
     present = memories.stored_contents(connection, {draft.content_hash for draft in drafts})
     namespaces = {

@@ -291,3 +291,23 @@ def test_a_folder_with_nothing_to_read_says_what_is_read(shell):
     done = shell.run("ingest", "empty")
     assert done.returncode == 0
     assert ".jsonl, .txt and .md files are read" in done.stderr
+
+
+def test_init_says_how_vectors_are_made_and_rebuild_changes_it(shell):
+    chosen = ("--pooling", "2", "--residual-bits", "2", "--session-context", "0")
+    made = shell.run("--store", "small.mem", "init", "--encoder", "hashed", *chosen)
+    assert made.returncode == 0
+    for text in ("one two three four", "five six seven eight"):
+        assert shell.run("--store", "small.mem", "add", text).returncode == 0
+    stats = json.loads(shell.run("--store", "small.mem", "stats", "--json").stdout)
+    assert stats["vectors"] == 4
+    again = shell.run("--store", "small.mem", "init", "--pooling", "1")
+    assert again.returncode == 1
+    assert "was made with pooling 2, but pooling=1 was asked for" in again.stderr
+    assert "rebuild --pooling 1" in again.stderr
+    assert shell.run("--store", "small.mem", "rebuild", "--pooling", "1").returncode == 0
+    stats = json.loads(shell.run("--store", "small.mem", "stats", "--json").stdout)
+    assert stats["vectors"] == 8
+    wrong = shell.run("--store", "other.mem", "init", "--pooling", "9")
+    assert wrong.returncode == 1
+    assert "give 1, 2 or 3" in wrong.stderr

@@ -94,6 +94,7 @@ def assert_runs_as_the_library_does(folder: Path, texts: list[str]) -> None:
     documents = [
         *(DocumentText(text) for text in texts),
         *(DocumentText(text, context=("berlin", "the city, ana")) for text in texts),
+        *(DocumentText(text, before="berlin, the city " * 9) for text in texts),
     ]
     for one, other in zip(
         own.encode_documents(documents), library.encode_documents(documents), strict=True
@@ -309,18 +310,19 @@ def test_a_document_behind_context_keeps_the_vectors_of_its_own_tokens(
     any_checkpoint: ColBERTEncoder,
 ) -> None:
     text = "the city, ana"
-    alone, after, other, without = any_checkpoint.encode_documents(
+    alone, after, other, without, following = any_checkpoint.encode_documents(
         [
             DocumentText(text),
             DocumentText(text, context=("berlin", "ana")),
             DocumentText(text, context=("ana", "berlin")),
             DocumentText(text, context=("",)),
+            DocumentText(text, before="berlin ana"),
         ]
     )
     spans = any_checkpoint.vector_spans(text)
     assert len(alone) == len(after) == len(other) == len(spans)
     np.testing.assert_allclose(alone, without, atol=1e-5)
-    for changed in (after, other):  # all tokens see it, in their order
+    for changed in (after, other, following):  # all tokens see it, in their order
         assert np.abs(changed - alone).max(axis=1).min() > 1e-3
     assert np.abs(after - other).max() > 1e-3
     np.testing.assert_allclose(np.linalg.norm(after, axis=1), 1.0, atol=1e-5)

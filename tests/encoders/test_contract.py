@@ -176,11 +176,15 @@ def test_each_vector_of_any_text_has_a_span(encoder: Encoder, text: str) -> None
 
 
 def assert_spans_of_vectors(encoder: Encoder, text: str) -> None:
-    alone, after = encoder.encode_documents(
-        [DocumentText(text), DocumentText(text, context=("Where? " * 80, "In Berlin."))]
+    alone, after, further = encoder.encode_documents(
+        [
+            DocumentText(text),
+            DocumentText(text, context=("Where? " * 80, "In Berlin.")),
+            DocumentText(text, before="Where? " * 80),
+        ]
     )
     spans = encoder.vector_spans(text)
-    assert len(spans) == len(alone) == len(after)
+    assert len(spans) == len(alone) == len(after) == len(further)
     inside = [span for span in spans if not isinstance(span, str)]
     assert inside == sorted(inside)
     assert all(0 <= start < end <= len(text) for start, end in inside)

@@ -9,8 +9,13 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from memstore import MemoryStore, Settings
+from memstore.encoders import DocumentText
+from memstore.encoders.hashed import HashedEncoder
 
 LINES = 95_000 if os.environ.get("MEMSTORE_TORTURE") == "1" else 19_000
 
@@ -55,6 +60,45 @@ def test_a_title_is_read_with_every_passage_of_its_text(store: MemoryStore) -> N
     assert store.query("Zanzibar").hits[0].memory.id == memory.id
     assert store.query("Zanzibar Sentence 299").hits[0].memory.id == memory.id
     assert store.query("Zanzibar").hits[0].passage.text in body
+
+
+@pytest.mark.parametrize("session_context", [0, 1, 2])
+def test_each_passage_is_read_behind_the_end_of_what_its_text_says_before(
+    tmp_path: Path, session_context: int
+) -> None:
+    read: dict[str, DocumentText] = {}
+
+    class Reading(HashedEncoder):
+        def encode_documents(self, documents: Any, **options: Any) -> Any:
+            read.update((document.text, document) for document in documents)
+            return super().encode_documents(documents, **options)
+
+    settings = {
+        "session_context": session_context,
+        "passage_tokens": 40,
+        "overlap_tokens": 8,
+        "pooling": 2,
+    }
+    text = "  " + " ".join(f"Sentence number{n} goes on." for n in range(400))
+    with MemoryStore.open(tmp_path / "a.mem", encoder=Reading(), settings=settings) as store:
+        store.add("Hello.", session="s")
+        read.clear()
+        store.add(text, title="Zanzibar", session="s")
+        stored = dict(read)
+        [hit] = store.query("number399", limit=1, explain=True).hits  # which reads it again
+        assert "token_matches_unavailable" not in store.query("number399", explain=True).flags
+        assert hit.token_matches
+        store.rebuild()
+        assert {key: read[key] for key in stored} == stored
+    assert len(stored) > 50
+    for document in stored.values():
+        start = text.index(document.text.removeprefix("Zanzibar "))
+        if start == 2:
+            assert document.context == (("Hello.",) if session_context else ())
+            assert document.before == ""
+        else:
+            assert document.context == ()
+            assert document.before == (text[:start][-1000:] if session_context else "")
 
 
 def test_a_shortened_text_leaves_no_passage_of_the_long_one(store: MemoryStore) -> None:

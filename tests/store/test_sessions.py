@@ -35,7 +35,9 @@ class ContextEncoder(HashedEncoder):
         results = []
         for document in documents:
             [own] = super().encode_documents([DocumentText(document.text)])
-            for place, text in enumerate(document.context):
+            for place, text in enumerate([*document.context, document.before[-40:]]):
+                if not text.strip():
+                    continue
                 [before] = super().encode_documents([DocumentText(text)])
                 own = own + (0.1 + 0.1 * place) * before.sum(axis=0)
             results.append((own / np.linalg.norm(own, axis=1, keepdims=True)).astype(np.float32))

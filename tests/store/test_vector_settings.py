@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from memstore import BadInput, EncoderMismatch, MemoryStore, Settings
+from memstore.encoders.hashed import HashedEncoder
 from memstore.settings import VectorSettings
 
 CHOSEN = {
@@ -92,6 +93,27 @@ def test_a_handle_that_missed_a_rebuild_mixes_no_vectors(tmp_path: Path) -> None
         assert store.query("one").hits  # what it reads is the same width
         other.add("five six seven eight")
         assert other.stats().vectors == 4
+
+
+def test_a_rebuild_by_another_thread_of_the_same_handle_mixes_no_vectors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with MemoryStore.open(tmp_path / "agent.mem", encoder="hashed") as store:
+        encode = HashedEncoder.encode_documents
+        waiting = [True]
+
+        def meanwhile(self: HashedEncoder, documents: Any, **options: Any) -> Any:
+            if waiting:
+                waiting.clear()
+                store.rebuild(settings={"pooling": 2})
+            return encode(self, documents, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(HashedEncoder, "encode_documents", meanwhile)
+            with pytest.raises(EncoderMismatch, match="other settings"):
+                store.add("one two three four")
+        store.add("one two three four")
+        assert store.stats().vectors == 2
 
 
 def test_a_copy_is_made_the_same_way_and_an_import_the_way_of_its_store(tmp_path: Path) -> None:
