@@ -91,7 +91,9 @@ def fingerprint() -> Fingerprint:
         digest = hashlib.sha256()
         with contextlib.closing(sqlite3.connect(path / "memstore.db")) as connection:
             tables = connection.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+                "SELECT name FROM sqlite_master WHERE type = 'table' "
+                # not what the full-text table is made of, but itself
+                "AND name NOT LIKE 'full\\_text\\_%' ESCAPE '\\' ORDER BY name"
             ).fetchall()
             for (table,) in tables:
                 digest.update(table.encode())
