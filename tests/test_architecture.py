@@ -17,7 +17,7 @@ PACKAGE = PROJECT / "memstore"
 
 LEAVES = {
     *("types", "errors", "settings", "maxsim", "times", "rendering"),
-    *("local_models", "surrogates", "periods", "private_files", "json_input"),
+    *("local_models", "surrogates", "periods", "private_files", "json_input", "unspaced"),
 }
 PARTS = {"encoders", "index", "catalog", "entities", "rerank", "scoring", "passages", "foreign"}
 EDGES = {"cli", "server", "integrations"}

@@ -117,9 +117,9 @@ def difference(connection: Connection) -> str | None:
     driver = driver_of(connection)
     with closing(sqlite3.connect(":memory:")) as other:
         create(other)
-        for row in _living(driver):
-            insert_texts(other, *_stored(driver, row))
         try:
+            for row in _living(driver):
+                insert_texts(other, *_stored(driver, row))
             contents = f"SELECT rowid, {_COLUMNS} FROM full_text ORDER BY rowid"
             pairs = itertools.zip_longest(driver.execute(contents), other.execute(contents))
             for one, right in pairs:
@@ -135,7 +135,7 @@ def difference(connection: Connection) -> str | None:
                 ):
                     return f"the full-text table does not find {word!r} where it is"
         except sqlite3.DatabaseError as error:
-            return f"the full-text table cannot be read: {error}"
+            return f"the full-text table cannot be compared with the passages: {error}"
     return None
 
 

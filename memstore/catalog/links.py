@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import (
@@ -74,14 +74,17 @@ def link_entities(
     links: Sequence[Link],
     *,
     counted: bool = True,
+    known: dict[str, int] | None = None,
 ) -> None:
     """Link a memory to its entities, creating those that are new.
 
     Args:
+        known: `known_entities` of these and others; what is created is added.
         counted: False for a memory that was retracted: it keeps its links, for queries of what was
             known before, and they do not count.
     """
-    known = _known_entities(connection, [link.canon for link in links])
+    if known is None:
+        known = known_entities(connection, [link.canon for link in links])
     first: dict[int, Link] = {}
     for link in links:
         if link.canon not in known:
@@ -201,7 +204,7 @@ def respell(
         update_row(connection, entity_count, this, display=row.display)
 
 
-def _known_entities(connection: Connection, canons: Sequence[str]) -> dict[str, int]:
+def known_entities(connection: Connection, canons: Collection[str]) -> dict[str, int]:
     """Return canonical form → entity id of those that are stored."""
     if not canons:
         return {}

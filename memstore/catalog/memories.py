@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy import (
     Connection,
     Row,
     and_,
+    bindparam,
     delete,
     func,
     insert,
@@ -254,6 +255,20 @@ def stored_contents(connection: Connection, content_hashes: Iterable[str]) -> se
     return {(row.namespace_id, row.content_hash) for row in rows}
 
 
+def taken_keys(
+    connection: Connection, namespaces: Iterable[int], keys: Collection[str]
+) -> set[tuple[int, str | None]]:
+    """Return namespace and key of those keys that live memories of these namespaces have."""
+    if not keys:
+        return set()
+    rows = connection.execute(
+        select(memory.c.namespace_id, memory.c.key).where(
+            live, among(memory.c.namespace_id, namespaces), among(memory.c.key, keys)
+        )
+    )
+    return {(row.namespace_id, row.key) for row in rows}
+
+
 def unchanged(
     connection: Connection,
     namespace: int,
@@ -286,26 +301,27 @@ def unchanged(
     return connection.scalar(statement.order_by(memory.c.row).limit(1))
 
 
+_versions = (
+    select(
+        memory.c.row,
+        memory.c.id,
+        starts_at.label("start"),
+        memory.c.valid_to,
+        memory.c.superseded_by,
+    )
+    .where(
+        live,
+        memory.c.expired_at.is_(None),
+        memory.c.namespace_id == bindparam("namespace"),
+        memory.c.key == bindparam("key"),
+    )
+    .order_by(starts_at, memory.c.row)
+)
+
+
 def versions(connection: Connection, namespace: int, key: str) -> list[Row[Any]]:
     """Return row, id, start, valid_to and superseded_by of a key's live memories, oldest first."""
-    return list(
-        connection.execute(
-            select(
-                memory.c.row,
-                memory.c.id,
-                starts_at.label("start"),
-                memory.c.valid_to,
-                memory.c.superseded_by,
-            )
-            .where(
-                live,
-                memory.c.expired_at.is_(None),
-                memory.c.namespace_id == namespace,
-                memory.c.key == key,
-            )
-            .order_by(starts_at, memory.c.row)
-        )
-    )
+    return list(connection.execute(_versions, {"namespace": namespace, "key": key}))
 
 
 # built once, entity names included: every statement less is felt by an `add`, because encoding

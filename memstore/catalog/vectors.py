@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
@@ -65,25 +65,33 @@ class HotPassage:
 
 
 def insert_passages(
-    connection: Connection, memory_row: int, passages: Sequence[PassageVectors]
+    connection: Connection, passages: Mapping[int, Sequence[PassageVectors]]
 ) -> None:
-    """Store a memory's passages, in order, with their vectors and words."""
-    for ordinal, item in enumerate(passages):
-        result = connection.execute(
-            insert(passage),
-            {"memory_row": memory_row, "ordinal": ordinal, "start": item.start, "end": item.end},
-        )
-        connection.execute(
-            insert(hot_vector),
-            {
-                "passage_id": inserted(result),
-                "tokens": item.tokens,
-                "codes": item.codes,
-                "scales": item.scales,
-                "checksum": item.checksum,
-            },
-        )
-    full_text.index_passages(connection, [memory_row])
+    """Store the passages of memories, row → in order, with their vectors and words."""
+    vectors = []
+    for memory_row, own in passages.items():
+        for ordinal, item in enumerate(own):
+            result = connection.execute(
+                insert(passage),
+                {
+                    "memory_row": memory_row,
+                    "ordinal": ordinal,
+                    "start": item.start,
+                    "end": item.end,
+                },
+            )
+            vectors.append(
+                {
+                    "passage_id": inserted(result),
+                    "tokens": item.tokens,
+                    "codes": item.codes,
+                    "scales": item.scales,
+                    "checksum": item.checksum,
+                }
+            )
+    if vectors:
+        connection.execute(insert(hot_vector), vectors)
+    full_text.index_passages(connection, passages)
 
 
 def delete_passages(connection: Connection, memory_rows: Sequence[int]) -> int:

@@ -20,6 +20,9 @@ from memstore.unspaced import spaced
 MOST_TERMS: Final = 64  # of a query that are looked up: a text may be asked as one
 _MOST_CHARACTERS = 10_000  # that are looked at; encoders read some 1,500
 _LONGEST = 256  # characters of an identifier
+FEWEST: Final = (
+    100  # memories: in fewer an identifier says as much, since it names one thing anyway
+)
 INNER: Final = 0.5  # what a string counts inside a longer one: app.log in app.log.1
 
 _QUOTED = re.compile(  # of a length that bounds how often a character is looked at
@@ -78,7 +81,7 @@ class LexicalWeights:
 # One half of what it says: the vectors know a part of it too.
 EXACT: Final = 0.5
 # printed by scripts/fit_calibration; docs/calibration.md says how far they carry
-WEIGHTS: Final = LexicalWeights(word=0.277, exact=EXACT, absent=0.110)
+WEIGHTS: Final = LexicalWeights(word=0.322, exact=EXACT, absent=0.115)
 
 
 def terms_of(query: str, is_common: Callable[[str], bool]) -> list[Term]:

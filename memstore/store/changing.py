@@ -145,7 +145,7 @@ def update(
         if encodings is not None:
             [written] = as_written(connection, [row], count).values()
             vectors.delete_passages(connection, [row])
-            vectors.insert_passages(connection, row, encodings.of(written))
+            vectors.insert_passages(connection, {row: encodings.of(written)})
             following = concerned(opened, connection, [row]) if retold else []
             reread(opened, connection, following, encodings, verb=log.REREAD, now=now)
         if relink:

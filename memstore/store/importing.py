@@ -144,7 +144,7 @@ def _insert(
         connection, number, expired_at=item.expired_at, observed_at=item.observed_at
     )
     passages = encodings.of(Written(row.text, row.title, context))
-    vectors.insert_passages(connection, number, passages)
+    vectors.insert_passages(connection, {number: passages})
     counted = item.expired_at is None
     links.link_entities(connection, number, namespace, item.links, counted=counted)
     news = False

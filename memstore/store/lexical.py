@@ -18,6 +18,7 @@ from memstore.catalog import full_text
 from memstore.entities.words import is_common
 from memstore.index.segments import Ids
 from memstore.scoring.lexical import (
+    FEWEST,
     INNER,
     WEIGHTS,
     Term,
@@ -103,8 +104,6 @@ class Lexicon:
         self._space = space
         self._path = None if space.everything else path
         self._memories = int(np.count_nonzero(space.known))
-        self._most = most_holders(self._memories)
-        self._at_once = max(self._most + 1, _UNFILTERED // 2)
         hot_ids = view.hot.passage_ids[space.hot]
         order = np.argsort(hot_ids, kind="stable")
         self._hot_ids, self._hot_owners = hot_ids[order], view.hot.owners[space.hot][order]
@@ -115,11 +114,12 @@ class Lexicon:
         return Evidence([match for match in found if match is not None])
 
     def _match(self, term: Term) -> Match | None:
-        holders = self._holders(term.text)
+        memories = max(self._memories, FEWEST) if term.exact else self._memories
+        holders = self._holders(term.text, most_holders(memories))
         if holders is None:
             return None
         ids, owners = holders
-        says = np.full(len(ids), information(self._memories, _distinct(owners)))
+        says = np.full(len(ids), information(memories, _distinct(owners)))
         if term.exact:
             alone = {
                 id_
@@ -129,21 +129,22 @@ class Lexicon:
             whole = np.isin(ids, list(alone))
             says *= INNER
             if alone:
-                says[whole] = information(self._memories, _distinct(owners[whole]))
+                says[whole] = information(memories, _distinct(owners[whole]))
         return Match(term, ids, says)
 
-    def _holders(self, text: str) -> tuple[Ids, NDArray[np.int64]] | None:
+    def _holders(self, text: str, most: int) -> tuple[Ids, NDArray[np.int64]] | None:
         """Return the passages of the space that hold a string, with the positions of their
-        memories; None if nothing holds it, or so many do that it says nothing.
+        memories; None if nothing holds it, or more than `most` memories.
         """
+        at_once = max(most + 1, _UNFILTERED // 2)
         cursor = full_text.holders(self._driver, text)
         ids = owners = np.empty(0, dtype=np.int64)
         read, filtered = 0, self._path is None
-        while rows := cursor.fetchmany(self._at_once):
+        while rows := cursor.fetchmany(at_once):
             read += len(rows)
             more, theirs = self._known([row for (row,) in rows])
             ids, owners = np.concatenate([ids, more]), np.concatenate([owners, theirs])
-            if _distinct(owners) > self._most:
+            if _distinct(owners) > most:
                 return None
             if read >= _UNFILTERED and not filtered:  # most holders are elsewhere
                 cursor, filtered = full_text.holders(self._driver, text, self._path), True

@@ -75,8 +75,7 @@ def rebuild(
         everything = connection.scalars(select(memory.c.row)).all()  # forgotten ones too
         vectors.delete_passages(connection, everything)
         segments.delete_all(connection)
-        for row, made_of in encoded.items():
-            vectors.insert_passages(connection, row, made_of)
+        vectors.insert_passages(connection, encoded)
         write_identity(connection, encoder.identity, made)
         log.append_event(
             connection,

@@ -77,5 +77,5 @@ def reread(
     for row, (id_, _) in memories.names_of(connection, rows).items():
         vectors.delete_passages(connection, [row])
         if row in written:
-            vectors.insert_passages(connection, row, encodings.of(written[row]))
+            vectors.insert_passages(connection, {row: encodings.of(written[row])})
         log.append_event(connection, id_, verb, now=now)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from memstore.catalog import links, log, memories, vectors
 from memstore.catalog.engine import reading, writing
-from memstore.catalog.feedback import leads_to, source_reliability
+from memstore.catalog.feedback import Reliability, leads_to, source_reliability
 from memstore.catalog.memories import MemoryRow
 from memstore.catalog.sessions import session_tail
 from memstore.catalog.vectors import PassageVectors
@@ -105,7 +105,16 @@ def _store_all(
         path: memories.namespace_id(connection, path)
         for path in dict.fromkeys(draft.namespace for draft in drafts)
     }
+    found = ready.links.values()
+    entities = links.known_entities(connection, {link.canon for own in found for link in own})
+    sources = _Sources(connection)
+    # as the session is now: others may have told, or forgotten, something in it meanwhile
+    tails = _Tails(connection, opened.session_context)
+    keys = {draft.key for draft in drafts if draft.key is not None}
+    taken = memories.taken_keys(connection, namespaces.values(), keys)
     stored = []
+    made: dict[int, tuple[PassageVectors, ...]] = {}
+    added: list[tuple[str, int | None]] = []
     for position, draft in enumerate(drafts):
         namespace = namespaces[draft.namespace]
         known = None
@@ -119,12 +128,21 @@ def _store_all(
                 f"The memory {draft.text[:60]!r} was forgotten by another process while this call "
                 "ran. Run it again to store it anew."
             )
-        # as the session is now: others may have told, or forgotten, something in it meanwhile
-        count = opened.session_context
-        context = session_tail(connection, namespace, draft.session, count)
+        context = tails.before(draft, namespace)
         passages = ready.encodings.of(Written(draft.text, draft.title, context))
-        stored.append(_store(connection, draft, namespace, passages, ready.links[position], now))
+        row = _row(draft, namespace, sources, now)
+        superseded = 0
+        if (namespace, row.key) in taken:
+            row, superseded = _take_place(connection, row, now)
+        number = memories.insert_memory(connection, row)
+        made[number] = passages
+        links.link_entities(connection, number, namespace, ready.links[position], known=entities)
+        added.append((row.id, row.source_id))
+        stored.append(Stored(number, added=True, superseded=superseded))
+        tails.follow(draft)
         present.add((namespace, draft.content_hash))
+    vectors.insert_passages(connection, made)
+    log.append_added(connection, added, now=now)
     return stored
 
 
@@ -200,8 +218,11 @@ def _look_up(
             or _unchanged(connection, namespaces[draft.namespace], draft, holding_at) is None
         )
     }
-    count = opened.session_context
-    contexts = _session_contexts(connection, new, namespaces, count)
+    tails = _Tails(connection, opened.session_context)
+    contexts = {}
+    for position, draft in new.items():
+        contexts[position] = tails.before(draft, namespaces[draft.namespace])
+        tails.follow(draft)
     return new, contexts, _participants(connection, new, namespaces)
 
 
@@ -209,31 +230,49 @@ def _own_name(draft: Draft) -> frozenset[str]:
     return frozenset(() if draft.speaker is None else (draft.speaker,))
 
 
-def _session_contexts(
-    connection: Connection,
-    drafts: dict[int, Draft],
-    namespaces: dict[str, int | None],
-    count: int,
-) -> dict[int, tuple[str, ...]]:
-    """Return the texts that precede each draft in its session: stored ones, then earlier drafts."""
-    recent: dict[tuple[str, str], deque[str]] = {}
-    contexts: dict[int, tuple[str, ...]] = {}
-    for position, draft in drafts.items():
-        if draft.session is None or count == 0:
-            contexts[position] = ()
-            continue
+class _Sources:
+    """The sources of a batch: each is looked up once, and created where it is new."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._found: dict[str | None, tuple[int | None, Reliability]] = {}
+
+    def of(self, name: str | None) -> tuple[int | None, Reliability]:
+        """Return the id of a source, and how far it is believed."""
+        if name not in self._found:
+            number = memories.source_id(self._connection, name)
+            self._found[name] = number, source_reliability(self._connection, number)
+        return self._found[name]
+
+
+class _Tails:
+    """What precedes the next memory of each session of a batch: asked once, then followed."""
+
+    def __init__(self, connection: Connection, count: int) -> None:
+        self._connection = connection
+        self._count = count
+        self._last: dict[tuple[str, str], deque[str]] = {}
+
+    def before(self, draft: Draft, namespace: int | None) -> tuple[str, ...]:
+        """Return the last texts of a draft's session, oldest first.
+
+        Args:
+            namespace: None if nothing was ever stored there.
+        """
+        if draft.session is None or self._count == 0:
+            return ()
         place = (draft.namespace, draft.session)
-        if place not in recent:
-            namespace = namespaces[draft.namespace]
-            tail = (
-                session_tail(connection, namespace, draft.session, count)
-                if namespace is not None
-                else ()
-            )
-            recent[place] = deque(tail, maxlen=count)
-        contexts[position] = tuple(recent[place])
-        recent[place].append(draft.text)
-    return contexts
+        if place not in self._last:
+            tail: tuple[str, ...] = ()
+            if namespace is not None:
+                tail = session_tail(self._connection, namespace, draft.session, self._count)
+            self._last[place] = deque(tail, maxlen=self._count)
+        return tuple(self._last[place])
+
+    def follow(self, draft: Draft) -> None:
+        """Let a draft be the last of its session, whose tail was asked for."""
+        if draft.session is not None and self._count:
+            self._last[draft.namespace, draft.session].append(draft.text)
 
 
 def _participants(
@@ -285,20 +324,12 @@ def _unchanged(
     )
 
 
-def _store(
-    connection: Connection,
-    draft: Draft,
-    namespace: int,
-    passages: tuple[PassageVectors, ...],
-    found: tuple[EntityLink, ...],
-    now: int,
-) -> Stored:
-    source = memories.source_id(connection, draft.source)
+def _row(draft: Draft, namespace: int, sources: _Sources, now: int) -> MemoryRow:
+    """Return a new memory as it is stored, its key apart from all others."""
+    source, reliability = sources.of(draft.source)
     prior = draft.prior
-    alpha, beta = posterior(
-        source_reliability(connection, source).prior if prior is None else prior
-    )
-    row = MemoryRow(
+    alpha, beta = posterior(reliability.prior if prior is None else prior)
+    return MemoryRow(
         id=new_id(now),
         namespace_id=namespace,
         key=draft.key,
@@ -329,19 +360,12 @@ def _store(
         t_precision=draft.occurred.precision,
         entities_given=draft.entities is not None,
     )
-    superseded = 0
-    if draft.key is not None:
-        row, superseded = _take_place(connection, row, now)
-    number = memories.insert_memory(connection, row)
-    vectors.insert_passages(connection, number, passages)
-    links.link_entities(connection, number, namespace, found)
-    log.append_event(connection, row.id, "add", now=now, source_id=source)
-    return Stored(number, added=True, superseded=superseded)
 
 
 def _take_place(connection: Connection, new: MemoryRow, now: int) -> tuple[MemoryRow, int]:
-    """Fit a memory among the versions of its key: it ends its predecessor, and one that arrives
-    late ends where its successor begins. Supersession works through validity alone.
+    """Fit a memory among the versions of its key, which there are: it ends its predecessor,
+    and one that arrives late ends where its successor begins. Supersession works through validity
+    alone.
     """
     assert new.key is not None
     versions = memories.versions(connection, new.namespace_id, new.key)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
@@ -139,7 +140,7 @@ class AdaptedMiniLM(nn.Module):
         vectors = functional.normalize(functional.linear(states, self.head, self.head_bias), dim=-1)
         return vectors.split([len(window.kept) for window in windows])
 
-    def tensors(self) -> dict[str, np.ndarray]:
+    def tensors(self) -> dict[str, NDArray[np.float16]]:
         """Return what was trained, in half precision, by the names the encoder reads."""
         found: dict[str, torch.Tensor] = {"head.weight": self.head, "head.bias": self.head_bias}
         for ending, part in self.norm.named_parameters():
@@ -152,3 +153,18 @@ class AdaptedMiniLM(nn.Module):
             name: part.detach().cpu().numpy().astype(np.float16)
             for name, part in sorted(found.items())
         }
+
+
+def between(
+    start: dict[str, NDArray[np.float16]], trained: dict[str, NDArray[np.float16]], share: float
+) -> dict[str, NDArray[np.float16]]:
+    """Return the start with a share of what training changed, tensor by tensor.
+
+    An adapter's change is up · down, and `up` begins at zero: to scale it is enough.
+    """
+    found = {}
+    for name, after in trained.items():
+        before = after if name.endswith(".down") else start[name]
+        mixed = share * after.astype(np.float32) + (1 - share) * before.astype(np.float32)
+        found[name] = mixed.astype(np.float16)
+    return found

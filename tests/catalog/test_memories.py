@@ -133,8 +133,8 @@ def passage(start, end):
 
 def test_passages_and_their_vectors_go_with_their_memory(connection, add_memory):
     first, second = add_memory(connection), add_memory(connection)
-    vectors.insert_passages(connection, first, [passage(0, 2), passage(2, 4)])
-    vectors.insert_passages(connection, second, [passage(0, 4)])
+    vectors.insert_passages(connection, {first: [passage(0, 2), passage(2, 4)]})
+    vectors.insert_passages(connection, {second: [passage(0, 4)]})
     assert vectors.counts(connection) == (3, 6)
     read = list(vectors.hot_passages(connection))
     assert [item.memory_row for item in read] == [first, first, second]
@@ -154,7 +154,7 @@ def test_passages_and_their_vectors_go_with_their_memory(connection, add_memory)
 
 def test_vectors_of_forgotten_memories_are_not_read(connection, add_memory):
     row = add_memory(connection)
-    vectors.insert_passages(connection, row, [passage(0, 4)])
+    vectors.insert_passages(connection, {row: [passage(0, 4)]})
     memories.update_memory(connection, row, forgotten_at=1)
     assert list(vectors.hot_passages(connection)) == []
     assert list(vectors.hot_passages(connection, [row])) == []

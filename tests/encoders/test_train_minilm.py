@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from minilm_training import matching
 from minilm_training.conversations import Conversation, Question, Turn, read, read_folder
-from minilm_training.model import AdaptedMiniLM
+from minilm_training.model import AdaptedMiniLM, between
 from safetensors.numpy import load_file
 
 from memstore.encoders import DocumentText, bert_weights
@@ -173,6 +173,26 @@ def test_what_is_trained_is_what_the_encoder_computes() -> None:
     head = Linear(changes["head.weight"], changes["head.bias"])
     after = assert_same(NativeModel(changed, head))
     assert not np.allclose(before[0], after[0], atol=0.1)
+
+
+def test_a_share_of_training_is_that_share_of_what_it_changed() -> None:
+    rng = np.random.default_rng(0)
+
+    def half(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype(np.float16)
+
+    start = {"a.down": half(4, 8), "a.up": np.zeros((8, 4), np.float16), "a.bias": half(8)}
+    trained = {"a.down": half(4, 8), "a.up": half(8, 4), "a.bias": half(8)}
+    found = between(start, trained, 0.25)
+
+    def change(tensors: dict[str, np.ndarray]) -> np.ndarray:
+        product: np.ndarray = tensors["a.up"].astype(np.float32) @ tensors["a.down"]
+        return product
+
+    np.testing.assert_allclose(change(found), change(trained) / 4, atol=0.01)
+    bias = 0.75 * start["a.bias"] + 0.25 * trained["a.bias"]
+    np.testing.assert_allclose(found["a.bias"], bias, atol=0.01)
+    assert {part.dtype for part in found.values()} == {np.dtype(np.float16)}
 
 
 def test_the_same_conversations_make_the_same_file(file: Path, tmp_path: Path) -> None:

@@ -142,10 +142,11 @@ def test_a_hit_says_what_it_holds_and_its_parts_sum_to_its_score(calibrated: Mem
     assert whys["n7"] == "exact: INV-20007"
     assert whys[None] == "exact: late fees; rare: zither"
     assert whys["n4"] == "without late fees, INV-20007, zither"  # a kitchen is common
-    one = math.log(41)
-    against = WEIGHTS.absent * 2 * one
-    assert parts["n7"][0] == pytest.approx(WEIGHTS.exact * one - against)
-    assert parts[None][0] == pytest.approx((WEIGHTS.exact + WEIGHTS.word) * one - against)
+    word, exact = math.log(41), math.log(100)  # of fewer than a hundred, names say as much
+    against = WEIGHTS.absent * (word + exact)
+    assert parts["n7"][0] == pytest.approx(WEIGHTS.exact * exact - against)
+    both = WEIGHTS.exact * exact + WEIGHTS.word * word
+    assert parts[None][0] == pytest.approx(both - against)
     assert parts["n4"][0] == pytest.approx(-against)
     for hit in result.hits:
         assert sum(part.nats for part in hit.parts) == pytest.approx(hit.score, abs=1e-12)

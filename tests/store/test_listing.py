@@ -118,7 +118,7 @@ def test_stats_count_what_is_live(store: MemoryStore) -> None:
     empty = store.stats()
     assert (empty.memories, empty.passages, empty.vectors, empty.namespaces) == (0, 0, 0, 0)
     assert (empty.entities, empty.segments, empty.forgotten, dict(empty.sources)) == (0, 0, 0, {})
-    assert (empty.encoder, empty.schema_version) == ("hashed", "0004")
+    assert (empty.encoder, empty.schema_version) == ("hashed", "0005")
     store.add("one two three", namespace="a", source="crm", entities=["Ana"])
     store.add("four five", namespace="b", source="crm", entities=["Ana", "Bruno"])
     gone = store.add("six", namespace="c", source="mail", entities=["Carla"])

@@ -235,7 +235,7 @@ def test_a_part_is_its_value_times_its_weight_below_the_cap(tmp_path):
         store.add("Ana moved to Lisbon.", confidence=9, importance=0.5)
         store.add("Bruno plays chess.")
         hit = store.query("where does Ana live?", explain=True, weights={"cap": 1000.0}).hits[0]
-    components = {part.name: part for part in hit.parts if part.name != "semantic"}
+    components = {part.name: part for part in hit.parts if part.name not in ("semantic", "lexical")}
     assert {"trust", "entity", "importance", "currency"} == set(components)
     for part in components.values():
         assert part.nats == pytest.approx(part.value * part.weight, rel=1e-4)

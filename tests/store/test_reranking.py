@@ -520,7 +520,7 @@ def test_the_stores_own_vectors_score_every_passage_of_a_memory(tmp_path):
             (query,) = opened.encoder.encode_queries(["word3 word77 word150"])
             retrieval = Retrieval(view, space, query, opened.settings, "cpu")
             chosen = np.array([2, 3, 5, 299, 305, 319])
-            unknown = Ranked(chosen, np.zeros(6, dtype=np.int64), np.zeros(6))
+            unknown = Ranked(chosen, np.zeros(6, dtype=np.int64), np.zeros(6), np.zeros(6))
             exact = retrieval.exact(unknown)
             assert sorted(exact.positions) == chosen.tolist()
             assert exact.scores.tolist() == sorted(exact.scores.tolist(), reverse=True)
