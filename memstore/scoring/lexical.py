@@ -80,8 +80,8 @@ class LexicalWeights:
 # Fits to what may ship leave it open between 0.2 and 0.7: few questions there name an identifier.
 # One half of what it says: the vectors know a part of it too.
 EXACT: Final = 0.5
-# printed by scripts/fit_calibration; docs/calibration.md says how far they carry
-WEIGHTS: Final = LexicalWeights(word=0.322, exact=EXACT, absent=0.115)
+# printed by scripts/fit_calibration, `word` twice as large: docs/calibration.md says why half of it
+WEIGHTS: Final = LexicalWeights(word=0.161, exact=EXACT, absent=0.115)
 
 
 def terms_of(query: str, is_common: Callable[[str], bool]) -> list[Term]:
