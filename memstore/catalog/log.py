@@ -49,49 +49,31 @@ def append_event(
     idempotency_key: str | None = None,
 ) -> int:
     """Append an event and return its number. `at` is when it took effect, by default `now`."""
-    values = _values(
-        memory_id,
-        verb,
-        now=now,
-        at=at,
-        source_id=source_id,
-        session=session,
-        payload=payload,
-        idempotency_key=idempotency_key,
+    result = connection.execute(
+        insert(event),
+        {
+            "memory_id": memory_id,
+            "verb": verb,
+            "source_id": source_id,
+            "session": session,
+            "at": now if at is None else at,
+            "recorded_at": now,
+            "payload": json.dumps(payload or {}, ensure_ascii=False),
+            "idem_key": idempotency_key,
+        },
     )
-    return inserted(connection.execute(insert(event), values))
+    return inserted(result)
 
 
 def append_added(
     connection: Connection, memories: Iterable[tuple[str, int | None]], *, now: int
 ) -> None:
-    """Append an event "add" for each of these memories, told by id and source."""
-    rows = [_values(id_, "add", now=now, source_id=source_id) for id_, source_id in memories]
+    """Append an event "add" for each of these memories, told by id and source, in one statement."""
+    every = {"verb": "add", "session": None, "at": now, "recorded_at": now}
+    every |= {"payload": "{}", "idem_key": None}
+    rows = [{**every, "memory_id": id_, "source_id": source_id} for id_, source_id in memories]
     if rows:
         connection.execute(insert(event), rows)
-
-
-def _values(
-    memory_id: str,
-    verb: str,
-    *,
-    now: int,
-    at: int | None = None,
-    source_id: int | None = None,
-    session: str | None = None,
-    payload: Mapping[str, Any] | None = None,
-    idempotency_key: str | None = None,
-) -> dict[str, Any]:
-    return {
-        "memory_id": memory_id,
-        "verb": verb,
-        "source_id": source_id,
-        "session": session,
-        "at": now if at is None else at,
-        "recorded_at": now,
-        "payload": json.dumps(payload or {}, ensure_ascii=False),
-        "idem_key": idempotency_key,
-    }
 
 
 def last_event(connection: Connection) -> int:
