@@ -43,6 +43,42 @@ def session_tail(
     return tuple(text for text in texts if text is not None)[:count][::-1]
 
 
+class SessionTails:
+    """What precedes the next memory of each session, as memories are stored one after the other:
+    each session is asked for once.
+
+    Args:
+        count: texts, at most.
+    """
+
+    def __init__(self, connection: Connection, count: int) -> None:
+        self._connection = connection
+        self._count = count
+        self._last: dict[tuple[str, str], tuple[str, ...]] = {}
+
+    def before(self, path: str, session: str | None, namespace: int | None) -> tuple[str, ...]:
+        """Return the last texts of a session, oldest first.
+
+        Args:
+            namespace: the id of the namespace at `path`; None if nothing was ever stored there.
+        """
+        if session is None:
+            return ()
+        place = (path, session)
+        if place not in self._last:
+            self._last[place] = (
+                ()
+                if namespace is None
+                else session_tail(self._connection, namespace, session, self._count)
+            )
+        return self._last[place]
+
+    def follow(self, path: str, session: str | None, text: str) -> None:
+        """Let a text be the last of its session, which was asked for."""
+        if session is not None and self._count:
+            self._last[path, session] = (*self._last[path, session], text)[-self._count :]
+
+
 def followers(connection: Connection, rows: Iterable[int], count: int) -> list[int]:
     """Return the rows of all live memories that were read with one of these before them.
 

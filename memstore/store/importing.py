@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, select
 
 from memstore.catalog import feedback, links, log, memories, vectors
 from memstore.catalog.engine import reading, writing
-from memstore.catalog.sessions import session_tail
+from memstore.catalog.sessions import SessionTails, session_tail
 from memstore.catalog.sql import among
 from memstore.catalog.tables import memory
 from memstore.store import drafts
@@ -108,22 +108,14 @@ def _contexts(
     connection: Connection, items: list[ExportedMemory], count: int
 ) -> list[tuple[ExportedMemory, tuple[str, ...]]]:
     """Return the texts before each memory in its session: exports keep the stored order."""
-    recent: dict[tuple[str, str], tuple[str, ...]] = {}
-    contexts: list[tuple[ExportedMemory, tuple[str, ...]]] = []
+    paths = {item.namespace for item in items}
+    namespaces = {path: memories.find_namespace(connection, path) for path in paths}
+    tails = SessionTails(connection, count)
+    contexts = []
     for item in items:
-        if item.row.session is None or count == 0:
-            contexts.append((item, ()))
-            continue
         place = (item.namespace, item.row.session)
-        if place not in recent:
-            namespace = memories.find_namespace(connection, item.namespace)
-            recent[place] = (
-                ()
-                if namespace is None
-                else session_tail(connection, namespace, item.row.session, count)
-            )
-        contexts.append((item, recent[place]))
-        recent[place] = (*recent[place], item.row.text)[-count:]
+        contexts.append((item, tails.before(*place, namespaces[item.namespace])))
+        tails.follow(*place, item.row.text)
     return contexts
 
 

@@ -7,7 +7,6 @@ the time; then one transaction makes text, metadata, entities, events and vector
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,7 +16,7 @@ from memstore.catalog import links, log, memories, vectors
 from memstore.catalog.engine import reading, writing
 from memstore.catalog.feedback import Reliability, leads_to, source_reliability
 from memstore.catalog.memories import MemoryRow
-from memstore.catalog.sessions import session_tail
+from memstore.catalog.sessions import SessionTails
 from memstore.catalog.vectors import PassageVectors
 from memstore.entities import EntityLink, lowercase_words, memory_entities
 from memstore.errors import BadInput
@@ -109,7 +108,7 @@ def _store_all(
     entities = links.known_entities(connection, {link.canon for own in found for link in own})
     sources = _Sources(connection)
     # as the session is now: others may have told, or forgotten, something in it meanwhile
-    tails = _Tails(connection, opened.session_context)
+    tails = SessionTails(connection, opened.session_context)
     keys = {draft.key for draft in drafts if draft.key is not None}
     taken = memories.taken_keys(connection, namespaces.values(), keys)
     stored = []
@@ -128,7 +127,7 @@ def _store_all(
                 f"The memory {draft.text[:60]!r} was forgotten by another process while this call "
                 "ran. Run it again to store it anew."
             )
-        context = tails.before(draft, namespace)
+        context = tails.before(draft.namespace, draft.session, namespace)
         passages = ready.encodings.of(Written(draft.text, draft.title, context))
         row = _row(draft, namespace, sources, now)
         superseded = 0
@@ -139,7 +138,7 @@ def _store_all(
         links.link_entities(connection, number, namespace, ready.links[position], known=entities)
         added.append((row.id, row.source_id))
         stored.append(Stored(number, added=True, superseded=superseded))
-        tails.follow(draft)
+        tails.follow(draft.namespace, draft.session, draft.text)
         present.add((namespace, draft.content_hash))
     vectors.insert_passages(connection, made)
     log.append_added(connection, added, now=now)
@@ -218,11 +217,12 @@ def _look_up(
             or _unchanged(connection, namespaces[draft.namespace], draft, holding_at) is None
         )
     }
-    tails = _Tails(connection, opened.session_context)
+    tails = SessionTails(connection, opened.session_context)
     contexts = {}
     for position, draft in new.items():
-        contexts[position] = tails.before(draft, namespaces[draft.namespace])
-        tails.follow(draft)
+        namespace = namespaces[draft.namespace]
+        contexts[position] = tails.before(draft.namespace, draft.session, namespace)
+        tails.follow(draft.namespace, draft.session, draft.text)
     return new, contexts, _participants(connection, new, namespaces)
 
 
@@ -243,36 +243,6 @@ class _Sources:
             number = memories.source_id(self._connection, name)
             self._found[name] = number, source_reliability(self._connection, number)
         return self._found[name]
-
-
-class _Tails:
-    """What precedes the next memory of each session of a batch: asked once, then followed."""
-
-    def __init__(self, connection: Connection, count: int) -> None:
-        self._connection = connection
-        self._count = count
-        self._last: dict[tuple[str, str], deque[str]] = {}
-
-    def before(self, draft: Draft, namespace: int | None) -> tuple[str, ...]:
-        """Return the last texts of a draft's session, oldest first.
-
-        Args:
-            namespace: None if nothing was ever stored there.
-        """
-        if draft.session is None or self._count == 0:
-            return ()
-        place = (draft.namespace, draft.session)
-        if place not in self._last:
-            tail: tuple[str, ...] = ()
-            if namespace is not None:
-                tail = session_tail(self._connection, namespace, draft.session, self._count)
-            self._last[place] = deque(tail, maxlen=self._count)
-        return tuple(self._last[place])
-
-    def follow(self, draft: Draft) -> None:
-        """Let a draft be the last of its session, whose tail was asked for."""
-        if draft.session is not None and self._count:
-            self._last[draft.namespace, draft.session].append(draft.text)
 
 
 def _participants(

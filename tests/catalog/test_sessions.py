@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sqlalchemy import delete
 
 from memstore.catalog import memories
-from memstore.catalog.sessions import followers, session_tail
+from memstore.catalog.sessions import SessionTails, followers, session_tail
 from memstore.catalog.tables import memory
 
 
@@ -24,6 +24,23 @@ def test_the_last_live_memories_of_a_session_precede_what_comes_next(connection,
     assert session_tail(connection, space, "s", 2, before=rows["d"]) == ("a", "c")
     assert session_tail(connection, space, "s", 0) == ()
     assert session_tail(connection, space, None, 2) == ()
+
+
+def test_tails_that_are_followed_are_those_that_would_be_read(connection, add_memory):
+    for text in "abc":
+        add_memory(connection, text=text, session="s")
+    space = memories.namespace_id(connection, "default")
+    for count in (0, 1, 2, 9):
+        tails = SessionTails(connection, count)
+        for text, session in [("d", "s"), ("e", "t"), ("f", None), ("g", "s"), ("h", "t")]:
+            expected = session_tail(connection, space, session, count)
+            assert tails.before("default", session, space) == expected
+            add_memory(connection, text=text, session=session)
+            tails.follow("default", session, text)
+    tails = SessionTails(connection, 2)
+    assert tails.before("nobody", "s", None) == ()
+    tails.follow("nobody", "s", "x")
+    assert tails.before("nobody", "s", None) == ("x",)
 
 
 def test_what_will_precede_a_memory_is_known_before_a_text_is_changed_or_gone(
