@@ -20,9 +20,8 @@ from memstore.unspaced import spaced
 MOST_TERMS: Final = 64  # of a query that are looked up: a text may be asked as one
 _MOST_CHARACTERS = 10_000  # that are looked at; encoders read some 1,500
 _LONGEST = 256  # characters of an identifier
-FEWEST: Final = (
-    100  # memories: in fewer an identifier says as much, since it names one thing anyway
-)
+# memories: in fewer an identifier says as much, since it names one thing anyway
+FEWEST: Final = 100
 INNER: Final = 0.5  # what a string counts inside a longer one: app.log in app.log.1
 
 _QUOTED = re.compile(  # of a length that bounds how often a character is looked at

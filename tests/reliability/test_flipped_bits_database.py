@@ -324,7 +324,8 @@ def test_a_changed_byte_anywhere_is_found_or_harmless_and_repaired_truthfully(
         record_property(name, count)
     record_property("flips", FLIPS)
     assert outcomes["found"] > FLIPS / 2
-    assert outcomes["repaired"] > outcomes["found"] / 4  # of so few, chance decides
+    # most of many (two thirds of 6,000); of few, chance decides
+    assert outcomes["repaired"] > outcomes["found"] / (2 if TORTURE else 4)
 
 
 KEY = b"FOREIGN KEY(codec_id) REFERENCES codec (id)"
