@@ -42,7 +42,7 @@ class VectorSettings:
 
     residual_bits: int = 4
     """Bits per dimension of sealed vectors, 1, 2, 4 or 8: 4 keep 97 of 100 best passages of exact
-    search, 2 keep 92 at about half the size."""
+    search, 2 keep 91 at about half the size."""
 
     def context_of(self, by_default: int) -> int:
         """Return `session_context`, or what an encoder was made for."""

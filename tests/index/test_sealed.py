@@ -540,8 +540,8 @@ def year():
     return passages, encoder.encode_queries(questions)
 
 
-# measured: .978, .940, .993
-@pytest.mark.parametrize(("bits", "least"), [(4, 0.96), (2, 0.88), (8, 0.97)])
+# measured: .974, .911, .979
+@pytest.mark.parametrize(("bits", "least"), [(4, 0.96), (2, 0.9), (8, 0.97)])
 def test_sealed_search_keeps_most_of_the_ten_best_of_exact_search(tmp_path, year, bits, least):
     passages, queries = year
     codec = codec_for(passages, bits)
