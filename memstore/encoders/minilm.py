@@ -233,14 +233,16 @@ def batches_in_order(lengths: Sequence[int]) -> list[list[int]]:
     return batches
 
 
-def padded_batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Split positions into batches of similar length, longest first: memory peaks at once."""
+def padded_batches(lengths: Sequence[int], budget: int = GPU_BATCH_TOKENS) -> list[list[int]]:
+    """Split positions into batches of similar length, of up to `budget` tokens once padded or of a
+    single longer one; longest first: memory peaks at once.
+    """
     batches: list[list[int]] = []
     room = 0
     for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
         if room < 1:
             batches.append([])
-            room = max(1, GPU_BATCH_TOKENS // lengths[place])
+            room = max(1, budget // lengths[place])
         batches[-1].append(place)
         room -= 1
     return batches

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from memstore.encoders.bert import Bert, Linear, Norm
+from memstore.encoders.minilm import padded_batches
 from memstore.encoders.minilm_windows import Window
 
 # Padded tokens of one batch; a GPU wants much work per launch.
@@ -113,10 +114,7 @@ class AdaptedMiniLM(nn.Module):
         """Return the kept vectors per window, (tokens, dim), with a gradient."""
         results: list[torch.Tensor | None] = [None] * len(windows)
         budget = GPU_BATCH_TOKENS if self.words.is_cuda else CPU_BATCH_TOKENS
-        order = sorted(range(len(windows)), key=lambda place: -len(windows[place].ids))
-        while order:
-            count = max(1, budget // len(windows[order[0]].ids))
-            batch, order = order[:count], order[count:]
+        for batch in padded_batches([len(window.ids) for window in windows], budget):
             vectors = self._encode([windows[place] for place in batch])
             for place, part in zip(batch, vectors, strict=True):
                 results[place] = part
