@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -28,7 +29,7 @@ from memstore.catalog.checksums import (
     stamps,
     update_row,
 )
-from memstore.catalog.sql import among, inserted, number_by, unindexed
+from memstore.catalog.sql import among, bare_rows, inserted, listed, number_by, unindexed
 from memstore.catalog.tables import entity, entity_count, memory, memory_entity
 from memstore.types import Entity
 
@@ -204,12 +205,14 @@ def respell(
         update_row(connection, entity_count, this, display=row.display)
 
 
+_known = select(entity.c.canon, entity.c.id).where(listed(entity.c.canon, "canons"))
+
+
 def known_entities(connection: Connection, canons: Collection[str]) -> dict[str, int]:
     """Return canonical form → entity id of those that are stored."""
     if not canons:
         return {}
-    own = select(entity.c.canon, entity.c.id).where(among(entity.c.canon, canons))
-    return {row.canon: row.id for row in connection.execute(own)}
+    return dict(bare_rows(connection, _known, {"canons": json.dumps([*canons])}))
 
 
 def _count(

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, literal, select, update
 
 from memstore.catalog.checksums import check, check_number, crc, damaged, stamps
-from memstore.catalog.sql import among, inserted, number_by, unindexed
+from memstore.catalog.sql import among, bare_rows, inserted, number_by, unindexed
 from memstore.catalog.tables import event, memory, setting, source
 from memstore.times import from_microseconds, to_microseconds
 from memstore.types import Event
@@ -76,21 +76,29 @@ def append_added(
         connection.execute(insert(event), rows)
 
 
+# made once: every query and every `add` asks both
+_last = select(func.max(event.c.id))
+_changed = (
+    select(event.c.memory_id)
+    .where(event.c.id > bindparam("after"))
+    .where(event.c.verb.not_in([literal(verb) for verb in sorted(SILENT)]))
+    .order_by(event.c.id)
+)
+
+
 def last_event(connection: Connection) -> int:
     """Return the number of the newest event: it changes with every commit that changes memories."""
-    return int(connection.scalar(select(func.max(event.c.id))) or 0)
+    [(newest,)] = bare_rows(connection, _last, {})
+    return int(newest or 0)
 
 
 def changed_since(connection: Connection, event_id: int) -> list[str]:
     """Return the distinct ids that readers must read anew, for events after `event_id`, in order
     of first mention: those of all events but the SILENT ones.
     """
-    statement = (
-        select(event.c.memory_id)
-        .where(event.c.id > event_id, event.c.verb.not_in(SILENT))
-        .order_by(event.c.id)
+    return list(
+        dict.fromkeys(id_ for (id_,) in bare_rows(connection, _changed, {"after": event_id}))
     )
-    return list(dict.fromkeys(connection.scalars(statement)))
 
 
 def validity_changes(connection: Connection, known_at: int) -> dict[int, int | None]:

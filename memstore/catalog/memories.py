@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from memstore.catalog.checksums import check, check_number, check_order, crc, damaged, update_row
 from memstore.catalog.log import JOINED_SOURCE, checked_source
-from memstore.catalog.sql import among, inserted, number_by, unindexed
+from memstore.catalog.sql import among, bare_rows, inserted, listed, number_by, unindexed
 from memstore.catalog.tables import event, memory, memory_entity, namespace, source
 from memstore.times import from_microseconds
 from memstore.types import Memory
@@ -176,14 +176,14 @@ def load(connection: Connection, condition: ColumnElement[bool]) -> dict[int, Me
 
 def load_rows(connection: Connection, rows: Iterable[int]) -> dict[int, Memory]:
     """Return row number → memory."""
-    return load(connection, among(memory.c.row, rows))
+    return {row: found for row, (found, _) in load_with_columns(connection, rows).items()}
 
 
 def load_with_columns(
     connection: Connection, rows: Iterable[int]
 ) -> dict[int, tuple[Memory, Row[Any]]]:
     """Return row number → memory, and its row with all columns."""
-    found = connection.execute(_memories.where(among(memory.c.row, rows))).all()
+    found = connection.execute(_memories_of, {"rows": json.dumps([*rows])}).all()
     return {row.row: (_memory(row), row) for row in found}
 
 
@@ -242,17 +242,17 @@ def matching_rows(connection: Connection, condition: ColumnElement[bool]) -> lis
     )
 
 
+_contents = select(memory.c.namespace_id, memory.c.content_hash).where(
+    live,
+    # named, though all are: it is what the index on both columns begins with
+    memory.c.namespace_id.in_(select(namespace.c.id)),
+    listed(memory.c.content_hash, "hashes"),
+)
+
+
 def stored_contents(connection: Connection, content_hashes: Iterable[str]) -> set[tuple[int, str]]:
     """Return namespace and hash of those contents that live memories were stored with."""
-    rows = connection.execute(
-        select(memory.c.namespace_id, memory.c.content_hash).where(
-            live,
-            # named, though all are: it is what the index on both columns begins with
-            memory.c.namespace_id.in_(select(namespace.c.id)),
-            among(memory.c.content_hash, content_hashes),
-        )
-    )
-    return {(row.namespace_id, row.content_hash) for row in rows}
+    return {*bare_rows(connection, _contents, {"hashes": json.dumps([*content_hashes])})}
 
 
 def taken_keys(
@@ -347,6 +347,7 @@ _memories = (
     .join(namespace, namespace.c.id == memory.c.namespace_id)
     .outerjoin(source, source.c.id == memory.c.source_id)
 )
+_memories_of = _memories.where(listed(memory.c.row, "rows"))
 
 
 def check_row(row: Row[Any]) -> None:

@@ -10,7 +10,17 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, CursorResult, Label, Select, func, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    CursorResult,
+    Label,
+    Select,
+    bindparam,
+    func,
+    select,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import UnaryExpression
@@ -29,6 +39,14 @@ def among(
     if len(given) <= _FEW:
         return column.in_(given)
     each = func.json_each(json.dumps(given)).table_valued("value")
+    return column.in_(select(each.c.value))
+
+
+def listed(column: ColumnElement[int] | ColumnElement[str], name: str) -> ColumnElement[bool]:
+    """Return the condition that the column's value is in the JSON list bound to a name: for a
+    statement that is made once.
+    """
+    each = func.json_each(bindparam(name)).table_valued("value")
     return column.in_(select(each.c.value))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
 
 from memstore.catalog import full_text
 from memstore.catalog.checksums import check
-from memstore.catalog.sql import among, inserted
+from memstore.catalog.sql import among, bare_rows, inserted, listed
 from memstore.catalog.tables import hot_vector, memory, passage, segment, tombstone
 from memstore.errors import IndexDamaged
 
@@ -114,6 +115,23 @@ def leave_tombstones(connection: Connection, condition: ColumnElement[bool]) -> 
     connection.execute(kept.from_select(["passage_id", "segment_id"], sealed))
 
 
+_hot = (
+    select(
+        passage.c.id,
+        passage.c.memory_row,
+        hot_vector.c.tokens,
+        hot_vector.c.codes,
+        hot_vector.c.scales,
+        hot_vector.c.checksum,
+    )
+    .join(hot_vector, hot_vector.c.passage_id == passage.c.id)
+    .join(memory, memory.c.row == passage.c.memory_row)
+    .where(memory.c.forgotten_at.is_(None))
+    .order_by(passage.c.id)
+)
+_hot_of_memories = _hot.where(listed(passage.c.memory_row, "rows"))
+
+
 def hot_passages(
     connection: Connection,
     memory_rows: Sequence[int] | None = None,
@@ -124,38 +142,15 @@ def hot_passages(
 
     Args:
         memory_rows: of these memories only.
-        ids: with ids from the first to the last of these only.
+        ids: with ids from the first to the last of these only; of no memories in particular.
     """
-    statement = (
-        select(
-            passage.c.id,
-            passage.c.memory_row,
-            hot_vector.c.tokens,
-            hot_vector.c.codes,
-            hot_vector.c.scales,
-            hot_vector.c.checksum,
-        )
-        .join(hot_vector, hot_vector.c.passage_id == passage.c.id)
-        .join(memory, memory.c.row == passage.c.memory_row)
-        .where(memory.c.forgotten_at.is_(None))
-        .order_by(passage.c.id)
-    )
     if memory_rows is not None:
-        statement = statement.where(among(passage.c.memory_row, memory_rows))
-    if ids is not None:
-        statement = statement.where(passage.c.id.between(*ids))
+        rows = bare_rows(connection, _hot_of_memories, {"rows": json.dumps([*memory_rows])})
+        yield from (HotPassage(*row) for row in rows)
+        return
+    statement = _hot if ids is None else _hot.where(passage.c.id.between(*ids))
     for row in connection.execute(statement):
         yield HotPassage(*row)
-
-
-def hot_bytes(connection: Connection, passage_ids: Sequence[int]) -> dict[int, tuple[bytes, bytes]]:
-    """Return the codes and scales of each passage that is hot, as `PassageVectors` has them."""
-    rows = connection.execute(
-        select(hot_vector.c.passage_id, hot_vector.c.codes, hot_vector.c.scales).where(
-            among(hot_vector.c.passage_id, passage_ids)
-        )
-    )
-    return {row.passage_id: (row.codes, row.scales) for row in rows}
 
 
 def spans(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from memstore.errors import BadInput, IndexDamaged
 from memstore.index._kernels import token_maxima
 from memstore.index.files import ADVICE
-from memstore.index.quantization import TokenCodes, TokenScales
+from memstore.index.quantization import TokenCodes, TokenScales, dequantize
 from memstore.maxsim import TokenVectors
 
 Ids = NDArray[np.int64]
@@ -34,6 +34,13 @@ class HotView:
     _starts: NDArray[np.int64]
     _codes: TokenCodes
     _scales: TokenScales
+
+    def vectors(self, passage_id: int) -> TokenVectors | None:
+        """Return the decoded vectors of a live passage, (tokens, dim); None if it is not here."""
+        for slot in np.flatnonzero((self.passage_ids == passage_id) & self.live).tolist():
+            tokens = slice(self._starts[slot], self._starts[slot] + self.lengths[slot])
+            return dequantize(self._codes[tokens], self._scales[tokens])
+        return None
 
     def similarities(self, query: TokenVectors, slots: Slots) -> NDArray[np.float32]:
         """Return, per slot and query token, the best match in the passage: (slots, query tokens).

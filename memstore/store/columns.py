@@ -7,6 +7,7 @@ is mapped into memory, and what the event log names since then is read from the 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Select, case, func, select
+from sqlalchemy import Connection, bindparam, case, func, select
 
 from memstore.catalog.checksums import check_order
 from memstore.catalog.log import changed_since, read_setting, write_setting
 from memstore.catalog.memories import live, starts_at, undated
-from memstore.catalog.sql import among
+from memstore.catalog.sql import bare_rows, listed
 from memstore.catalog.tables import memory
 from memstore.errors import IndexDamaged
 from memstore.index import FolderWriter, Manifest, check_sizes, folder_of, read_array
@@ -77,16 +78,7 @@ def id_key(id_: str) -> bytes:
 
 def read_columns(connection: Connection, ids: Sequence[str] | None = None) -> Columns:
     """Return the columns of some live memories, or of all."""
-    statement = select(
-        memory.c.row,
-        memory.c.namespace_id,
-        case((undated, int(ALWAYS)), else_=starts_at),
-        func.coalesce(memory.c.valid_to, int(NEVER)),
-        memory.c.recorded_at,
-        func.coalesce(memory.c.expired_at, int(NEVER)),
-        memory.c.id,
-    ).where(live)
-    pages = [_page(rows) for rows in _pages(connection, statement, ids)] or [_page(())]
+    pages = [_page(rows) for rows in _pages(connection, ids)] or [_page(())]
     order = np.argsort(np.concatenate([values[0] for values, _ in pages]), kind="stable")
     values = {
         name: np.concatenate([values[number] for values, _ in pages])[order]
@@ -96,27 +88,38 @@ def read_columns(connection: Connection, ids: Sequence[str] | None = None) -> Co
     return Columns(values, found, np.argsort(found, kind="stable"))
 
 
+_columns = select(
+    memory.c.row,
+    memory.c.namespace_id,
+    case((undated, int(ALWAYS)), else_=starts_at),
+    func.coalesce(memory.c.valid_to, int(NEVER)),
+    memory.c.recorded_at,
+    func.coalesce(memory.c.expired_at, int(NEVER)),
+    memory.c.id,
+).where(live)
+_named = _columns.where(listed(memory.c.id, "ids"))
+_following = _columns.where(memory.c.row > bindparam("after")).order_by(memory.c.row).limit(_PAGE)
+
+
 def _pages(
-    connection: Connection, statement: Select[Any], ids: Sequence[str] | None
-) -> Iterator[Sequence[Any]]:
+    connection: Connection, ids: Sequence[str] | None
+) -> Iterator[Sequence[tuple[Any, ...]]]:
     """Yield some thousand rows at a time: all at once take gigabytes, and stall other threads."""
     if ids is not None:
         for start in range(0, len(ids), _PAGE):
-            some = among(memory.c.id, ids[start : start + _PAGE])
-            yield connection.execute(statement.where(some)).all()
+            yield bare_rows(connection, _named, {"ids": json.dumps(ids[start : start + _PAGE])})
         return
-    statement = statement.order_by(memory.c.row).limit(_PAGE)
     after = -1
-    while rows := connection.execute(statement.where(memory.c.row > after)).all():
-        check_order((row.row for row in rows), after)
+    while rows := bare_rows(connection, _following, {"after": after}):
+        check_order((row[0] for row in rows), after)
         yield rows
-        after = rows[-1].row
+        after = rows[-1][0]
 
 
-def _page(rows: Sequence[Any]) -> tuple[NDArray[np.int64], NDArray[np.bytes_]]:
+def _page(rows: Sequence[tuple[Any, ...]]) -> tuple[NDArray[np.int64], NDArray[np.bytes_]]:
     """Return the values of some rows, (columns, rows), and their ids."""
-    values = np.array([tuple(row)[:-1] for row in rows], dtype=np.int64).reshape(-1, len(NAMES))
-    return values.T, np.array([id_key(row.id) for row in rows], dtype=_ID)
+    values = np.array([row[:-1] for row in rows], dtype=np.int64).reshape(-1, len(NAMES))
+    return values.T, np.array([id_key(row[-1]) for row in rows], dtype=_ID)
 
 
 def differs(columns: Mapping[str, NDArray[np.int64]], position: int, row: Any) -> str | None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from memstore.catalog import memories
 from memstore.catalog.engine import reading
+from memstore.catalog.sql import bare_rows
 from memstore.catalog.tables import memory, passage
 from memstore.encoders import QueryVectors
 from memstore.maxsim import TokenVectors
@@ -29,6 +30,14 @@ _NEAR_DUPLICATE = 0.95  # both ways, of any encoder; two towns to live in have .
 _TOKENS = 64  # of a new memory that are compared: a longer text is sampled
 _DEPTH = 8  # memories that are looked at more closely
 
+_own = (
+    select(memory.c.row, memory.c.namespace_id, passage.c.id)
+    .join(passage, passage.c.memory_row == memory.c.row)
+    .where(memory.c.id == bindparam("id"))
+    .order_by(passage.c.ordinal)
+    .limit(1)
+)
+
 
 def propose(opened: OpenStore, new: Memory, *, now: int) -> tuple[Proposal, ...]:
     """Return what in its namespace a memory that was just stored may repeat or replace, the most
@@ -38,33 +47,24 @@ def propose(opened: OpenStore, new: Memory, *, now: int) -> tuple[Proposal, ...]
 
 
 def _propose(opened: OpenStore, new: Memory, now: int) -> tuple[Proposal, ...]:
-    encoder, snapshot = opened.current()
+    _, snapshot = opened.current()
     with reading(opened.engine, opened.path) as connection:
         view = snapshot.refresh(connection)
-        own = connection.execute(
-            select(memory.c.row, memory.c.namespace_id, passage.c.id)
-            .join(passage, passage.c.memory_row == memory.c.row)
-            .where(memory.c.id == new.id)
-            .order_by(passage.c.ordinal)
-        ).first()
-        if own is None:
+        found_own = bare_rows(connection, _own, {"id": new.id})
+        if not found_own:
             return ()  # forgotten meanwhile
-        dim = encoder.identity.dim
-
-        def vectors_of(passage_id: int) -> TokenVectors | None:
-            return stored_vectors(connection, view, dim, passage_id)
-
-        vectors = vectors_of(own.id)
+        [(own, namespace, first)] = found_own
+        vectors = stored_vectors(view, first)
         if vectors is None:
             return ()
-        space = view.space([own.namespace_id], None)
+        space = view.space([namespace], None)
         columns = view.columns
         allowed = view.allow(
-            space,
-            (columns["start"] <= now) & (columns["valid_to"] > now) & (columns["row"] != own.row),
+            space, (columns["start"] <= now) & (columns["valid_to"] > now) & (columns["row"] != own)
         )
         retrieval = Retrieval(view, space, _query(vectors), opened.settings, opened.device)
         found = retrieval.best(allowed, _DEPTH)
+        found = found.of(np.flatnonzero(found.scores >= _least(opened.identity.name)))
         rows = columns["row"][found.positions].tolist()
         loaded = memories.load_rows(connection, rows)
         proposals = []
@@ -78,7 +78,7 @@ def _propose(opened: OpenStore, new: Memory, now: int) -> tuple[Proposal, ...]:
             relation: Literal["near_duplicate", "supersession"] | None
             relation = _relation(opened.identity.name, score, len(shared))
             both = score
-            if score >= _NEAR_DUPLICATE and (other := vectors_of(passage_id)) is not None:
+            if score >= _NEAR_DUPLICATE and (other := stored_vectors(view, passage_id)) is not None:
                 both = min(score, float((other @ vectors.T).max(axis=1).mean()))
             if both >= _NEAR_DUPLICATE:
                 relation = "near_duplicate"
@@ -101,6 +101,11 @@ def _query(vectors: TokenVectors) -> QueryVectors:
         tokens=("",) * len(chosen),
         truncated=False,
     )
+
+
+def _least(encoder: str) -> float:
+    """Return the similarity below which there is no relation, whatever else is the same."""
+    return _SUPERSEDES_RELATED.get(encoder, _NEAR_DUPLICATE)
 
 
 def _relation(encoder: str, similarity: float, shared: int) -> Literal["supersession"] | None:

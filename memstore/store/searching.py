@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -295,7 +296,7 @@ class _Search:
             request,
             query,
             retrieval.weights,
-            self._stored_vectors,
+            partial(stored_vectors, self._view),
             self._read_again,
             self._opened.vector_settings.pooling,
         )
@@ -405,10 +406,6 @@ class _Search:
         written = as_written(self._connection, [row], count)[row]
         settings = self._opened.vector_settings
         return encode_passage(self._encoder, settings, written, passage.start, passage.end)
-
-    def _stored_vectors(self, passage_id: int) -> TokenVectors | None:
-        dim = self._encoder.identity.dim
-        return stored_vectors(self._connection, self._view, dim, passage_id)
 
 
 def _filtered(

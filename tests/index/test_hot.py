@@ -139,6 +139,18 @@ def test_similarities_are_maxima_over_each_passage_s_tokens():
     np.testing.assert_allclose(found, reference, rtol=1e-4, atol=1e-3)
 
 
+def test_vectors_of_a_passage_are_what_was_put_in_while_it_is_live():
+    tier = tier_of([4, 2, 9])
+    before = tier.view()
+    tier.remove(np.array([2]))
+    for id_ in (4, 9):
+        own = Passages([id_])
+        assert np.array_equal(tier.view().vectors(id_), dequantize(own.codes, own.scales))
+    assert tier.view().vectors(2) is None
+    assert before.vectors(2).shape == (3, DIM)
+    assert before.vectors(5) is None
+
+
 def test_slots_may_come_in_any_order_and_number():
     view = tier_of(range(40)).view()
     whole = view.similarities(query_of(9), np.arange(40))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,6 @@ import pytest
 from memstore import Memory, MemoryStore, Passage, TokenMatch
 from memstore.encoders import DocumentText, Encoder, open_encoder
 from memstore.encoders.hashed import HashedEncoder
-from memstore.store import stored_vectors
-from memstore.store.snapshot import NOTHING_SEALED
 from memstore.store.token_matches import token_matches
 
 LONG = "The weather was fine. " * 60 + "Zeno keeps a quagga in Évora. " + "It rained again. " * 60
@@ -117,15 +114,6 @@ def test_vectors_that_the_text_no_longer_has_are_matched_with_nothing(store: Mem
             weights=np.ones(1),
         )
         assert found == ()
-
-
-@pytest.mark.parametrize("stored", [{}, {7: (b"\x01" * 9, b"\x00" * 8)}, {7: (b"", b"")}])
-def test_vectors_that_are_not_there_or_damaged_are_none(
-    monkeypatch: pytest.MonkeyPatch, stored: dict[int, tuple[bytes, bytes]]
-) -> None:
-    monkeypatch.setattr(stored_vectors.vectors, "hot_bytes", lambda connection, ids: stored)
-    view = SimpleNamespace(sealed=NOTHING_SEALED)
-    assert stored_vectors.stored_vectors(None, view, 4, 7) is None  # type: ignore[arg-type]
 
 
 # Through the store
