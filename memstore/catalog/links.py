@@ -70,50 +70,42 @@ _change_count = _change_count.on_conflict_do_update(
 
 def link_entities(
     connection: Connection,
-    memory_row: int,
-    namespace_id: int,
-    links: Sequence[Link],
+    memories: Iterable[tuple[int, int, Sequence[Link]]],
     *,
     counted: bool = True,
-    known: dict[str, int] | None = None,
 ) -> None:
-    """Link a memory to its entities, creating those that are new.
+    """Link memories, told by row and namespace, to their entities, creating those that are new.
 
     Args:
-        known: `known_entities` of these and others; what is created is added.
-        counted: False for a memory that was retracted: it keeps its links, for queries of what was
-            known before, and they do not count.
+        counted: False for memories that were retracted: they keep their links, for queries of what
+            was known before, and these do not count.
     """
-    if known is None:
-        known = known_entities(connection, [link.canon for link in links])
-    first: dict[int, Link] = {}
-    for link in links:
-        if link.canon not in known:
+    memories = [*memories]
+    known = known_entities(connection, {link.canon for _, _, own in memories for link in own})
+    rows: list[dict[str, Any]] = []
+    counts: dict[int, dict[int, tuple[int, str]]] = {}  # namespace → entity → memories, spelling
+    for memory_row, namespace_id, links in memories:
+        first: dict[int, Link] = {}
+        for link in links:
             values = {"canon": link.canon, "label": link.label}
-            known[link.canon] = inserted(connection.execute(insert(entity), values))
-        elif link.label is not None:
-            values = {"canon": link.canon, "label": link.label}
-            connection.execute(
-                update(entity)
-                .where(entity.c.id == known[link.canon], entity.c.label.is_(None))
-                .values(label=link.label, **stamps(entity, values))
-            )
-        first.setdefault(known[link.canon], link)
-    if first:
-        connection.execute(
-            insert(memory_entity),
-            [
-                {
-                    "memory_row": memory_row,
-                    "entity_id": id_,
-                    "role": link.role,
-                    "display": link.display,
-                }
-                for id_, link in first.items()
-            ],
-        )
-        displays = {id_: link.display for id_, link in first.items()}
-        _count(connection, namespace_id, displays, +1 if counted else 0)
+            if link.canon not in known:
+                known[link.canon] = inserted(connection.execute(insert(entity), values))
+            elif link.label is not None:
+                connection.execute(
+                    update(entity)
+                    .where(entity.c.id == known[link.canon], entity.c.label.is_(None))
+                    .values(label=link.label, **stamps(entity, values))
+                )
+            first.setdefault(known[link.canon], link)
+        own = {"memory_row": memory_row}
+        for id_, link in first.items():
+            rows.append({**own, "entity_id": id_, "role": link.role, "display": link.display})
+            count, display = counts.setdefault(namespace_id, {}).get(id_, (0, link.display))
+            counts[namespace_id][id_] = count + counted, display
+    if rows:
+        connection.execute(insert(memory_entity), rows)
+    for namespace_id, changes in counts.items():
+        _count(connection, namespace_id, changes)
 
 
 def uncount(connection: Connection, memory_row: int) -> None:
@@ -145,7 +137,7 @@ def unlink_entities(
         return 0
     connection.execute(delete(memory_entity).where(memory_entity.c.memory_row == memory_row))
     if counted:
-        _count(connection, namespace_id, dict.fromkeys(ids, ""), -1)
+        _count(connection, namespace_id, dict.fromkeys(ids, (-1, "")))
     linked = exists().where(memory_entity.c.entity_id == entity.c.id)
     gone = select(entity.c.id).where(among(entity.c.id, ids), ~linked)
     # what nothing links to goes even if its count drifted: forgetting must not fail over a cache
@@ -216,13 +208,17 @@ def known_entities(connection: Connection, canons: Collection[str]) -> dict[str,
 
 
 def _count(
-    connection: Connection, namespace_id: int, displays: Mapping[int, str], change: int
+    connection: Connection, namespace_id: int, changes: Mapping[int, tuple[int, str]]
 ) -> None:
-    """Change the counts of entity ids; `displays` are used where an id is new to the namespace."""
-    place = {"namespace_id": namespace_id, "memories": change}
+    """Change the counts of entities: id → by how much, and the spelling that is used where it is
+    new to the namespace.
+    """
     connection.execute(
         _change_count,
-        [{**place, "entity_id": id_, "display": display} for id_, display in displays.items()],
+        [
+            {"namespace_id": namespace_id, "memories": count, "entity_id": id_, "display": display}
+            for id_, (count, display) in changes.items()
+        ],
     )
 
 

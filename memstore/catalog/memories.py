@@ -24,7 +24,15 @@ from sqlalchemy import (
 
 from memstore.catalog.checksums import check, check_number, check_order, crc, damaged, update_row
 from memstore.catalog.log import JOINED_SOURCE, checked_source
-from memstore.catalog.sql import among, bare_rows, inserted, listed, number_by, unindexed
+from memstore.catalog.sql import (
+    among,
+    bare_rows,
+    insert_all,
+    inserted,
+    listed,
+    number_by,
+    unindexed,
+)
 from memstore.catalog.tables import event, memory, memory_entity, namespace, source
 from memstore.times import from_microseconds
 from memstore.types import Memory
@@ -66,11 +74,12 @@ class MemoryRow:
     superseded_by: str | None = None
 
 
-def insert_memory(connection: Connection, row: MemoryRow) -> int:
-    """Store a memory and return its row number."""
-    values = {field: getattr(row, field) for field in MemoryRow.__dataclass_fields__}
-    result = connection.execute(insert(memory), values)
-    return inserted(result)
+def insert_memories(connection: Connection, rows: Iterable[MemoryRow]) -> list[int]:
+    """Store memories and return their row numbers."""
+    fields = MemoryRow.__dataclass_fields__
+    return insert_all(
+        connection, memory, [{field: getattr(row, field) for field in fields} for row in rows]
+    )
 
 
 def update_memory(connection: Connection, row: int, **values: Any) -> None:
@@ -127,6 +136,15 @@ def count_by_namespace(connection: Connection, path: str) -> dict[str, int]:
     )
     rows = connection.execute(counted.group_by(memory.c.namespace_id)).all()
     return {paths[space]: count for space, count in rows}
+
+
+_sources = select(source.c.name, source.c.id).where(listed(source.c.name, "names"))
+
+
+def known_sources(connection: Connection, names: Iterable[str | None]) -> dict[str, int]:
+    """Return name → id of those sources that there are."""
+    wanted = [name for name in names if name is not None]
+    return dict(bare_rows(connection, _sources, {"names": json.dumps(wanted)})) if wanted else {}
 
 
 def source_id(connection: Connection, name: str | None) -> int | None:

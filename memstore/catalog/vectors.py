@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
 
 from memstore.catalog import full_text
 from memstore.catalog.checksums import check
-from memstore.catalog.sql import among, bare_rows, inserted, listed
+from memstore.catalog.sql import among, bare_rows, insert_all, listed
 from memstore.catalog.tables import hot_vector, memory, passage, segment, tombstone
 from memstore.errors import IndexDamaged
 
@@ -69,27 +69,27 @@ def insert_passages(
     connection: Connection, passages: Mapping[int, Sequence[PassageVectors]]
 ) -> None:
     """Store the passages of memories, row → in order, with their vectors and words."""
-    vectors = []
-    for memory_row, own in passages.items():
-        for ordinal, item in enumerate(own):
-            result = connection.execute(
-                insert(passage),
-                {
-                    "memory_row": memory_row,
-                    "ordinal": ordinal,
-                    "start": item.start,
-                    "end": item.end,
-                },
-            )
-            vectors.append(
-                {
-                    "passage_id": inserted(result),
-                    "tokens": item.tokens,
-                    "codes": item.codes,
-                    "scales": item.scales,
-                    "checksum": item.checksum,
-                }
-            )
+    every = [
+        (memory_row, ordinal, item)
+        for memory_row, own in passages.items()
+        for ordinal, item in enumerate(own)
+    ]
+    places = [
+        {"memory_row": memory_row, "ordinal": ordinal, "start": item.start, "end": item.end}
+        for memory_row, ordinal, item in every
+    ]
+    vectors = [
+        {
+            "passage_id": passage_id,
+            "tokens": item.tokens,
+            "codes": item.codes,
+            "scales": item.scales,
+            "checksum": item.checksum,
+        }
+        for passage_id, (_, _, item) in zip(
+            insert_all(connection, passage, places), every, strict=True
+        )
+    ]
     if vectors:
         connection.execute(insert(hot_vector), vectors)
     full_text.index_passages(connection, passages)

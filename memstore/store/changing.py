@@ -152,7 +152,7 @@ def update(
             namespace = _namespace(connection, before)
             counted = before.retracted_at is None
             links.unlink_entities(connection, row, namespace, counted=counted)
-            links.link_entities(connection, row, namespace, found, counted=counted)
+            links.link_entities(connection, [(row, namespace, found)], counted=counted)
         _, after = one(connection, memory_id)
         if after != before:
             payload = {

@@ -61,7 +61,9 @@ def encode(
     for item in written:
         heading = passage_heading(encoder, item.title)
         room = min(encoder.identity.document_length, settings.passage_tokens)
-        room = max(1, room - _SPECIAL_TOKENS - len(encoder.token_spans(heading)))
+        if heading:
+            room -= len(encoder.token_spans(heading))
+        room = max(1, room - _SPECIAL_TOKENS)
         found = passages.split(
             item.text,
             encoder.token_spans(item.text),

@@ -131,14 +131,14 @@ def _insert(
     source_id = memories.source_id(connection, item.source)
     row = dataclasses.replace(item.row, namespace_id=namespace, source_id=source_id)
     context = session_tail(connection, namespace, row.session, count)
-    number = memories.insert_memory(connection, row)
+    [number] = memories.insert_memories(connection, [row])
     memories.update_memory(
         connection, number, expired_at=item.expired_at, observed_at=item.observed_at
     )
     passages = encodings.of(Written(row.text, row.title, context))
     vectors.insert_passages(connection, {number: passages})
     counted = item.expired_at is None
-    links.link_entities(connection, number, namespace, item.links, counted=counted)
+    links.link_entities(connection, [(number, namespace, item.links)], counted=counted)
     news = False
     for entry in item.events:
         if entry in logged:

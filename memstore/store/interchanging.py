@@ -307,8 +307,14 @@ class _Adoption:
                     for n, row in enumerate(made, start=place)
                 ]
                 segments.insert_sealed_memories(connection, segment_id, rows)
-                for (number, _, row), item in zip(rows, batch, strict=True):
-                    links.link_entities(connection, number, namespace, item.links)
+                links.link_entities(
+                    connection,
+                    [
+                        (number, namespace, item.links)
+                        for (number, _, _), item in zip(rows, batch, strict=True)
+                    ],
+                )
+                for _, _, row in rows:
                     log.append_event(connection, row.id, "import", now=self._now, source_id=source)
                 place += len(batch)
             segments.write_index_number(connection, self._number)

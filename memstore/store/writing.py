@@ -7,14 +7,19 @@ the time; then one transaction makes text, metadata, entities, events and vector
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
 from memstore.catalog import links, log, memories, vectors
 from memstore.catalog.engine import reading, writing
-from memstore.catalog.feedback import Reliability, leads_to, source_reliability
+from memstore.catalog.feedback import (
+    Reliability,
+    leads_to,
+    reliabilities,
+    source_reliability,
+)
 from memstore.catalog.memories import MemoryRow
 from memstore.catalog.sessions import SessionTails
 from memstore.catalog.vectors import PassageVectors
@@ -104,24 +109,24 @@ def _store_all(
         path: memories.namespace_id(connection, path)
         for path in dict.fromkeys(draft.namespace for draft in drafts)
     }
-    found = ready.links.values()
-    entities = links.known_entities(connection, {link.canon for own in found for link in own})
-    sources = _Sources(connection)
+    sources = _Sources(connection, {draft.source for draft in drafts})
     # as the session is now: others may have told, or forgotten, something in it meanwhile
     tails = SessionTails(connection, opened.session_context)
     keys = {draft.key for draft in drafts if draft.key is not None}
     taken = memories.taken_keys(connection, namespaces.values(), keys)
-    stored = []
-    made: dict[int, tuple[PassageVectors, ...]] = {}
-    added: list[tuple[str, int | None]] = []
+    first: dict[tuple[int, str], int] = {}  # where a content comes first among the drafts
+    numbers: dict[int, int] = {}  # position → row, of those that come first
+    new: dict[int, _New] = {}
     for position, draft in enumerate(drafts):
         namespace = namespaces[draft.namespace]
-        known = None
-        if (namespace, draft.content_hash) in present:
-            known = _unchanged(connection, namespace, draft, ready.holding_at)
-        if known is not None:
-            stored.append(Stored(known, added=False))
+        content = namespace, draft.content_hash
+        if first.setdefault(content, position) != position:
             continue
+        if content in present:
+            known = _unchanged(connection, namespace, draft, ready.holding_at)
+            if known is not None:
+                numbers[position] = known
+                continue
         if ready.encodings is None or position not in ready.links:
             raise BadInput(
                 f"The memory {draft.text[:60]!r} was forgotten by another process while this call "
@@ -133,16 +138,29 @@ def _store_all(
         superseded = 0
         if (namespace, row.key) in taken:
             row, superseded = _take_place(connection, row, now)
-        number = memories.insert_memory(connection, row)
-        made[number] = passages
-        links.link_entities(connection, number, namespace, ready.links[position], known=entities)
-        added.append((row.id, row.source_id))
-        stored.append(Stored(number, added=True, superseded=superseded))
+        new[position] = _New(row, passages, ready.links[position], superseded)
         tails.follow(draft.namespace, draft.session, draft.text)
-        present.add((namespace, draft.content_hash))
-    vectors.insert_passages(connection, made)
-    log.append_added(connection, added, now=now)
+    numbers |= zip(new, _insert(connection, [*new.values()], now), strict=True)
+    stored = []
+    for position, draft in enumerate(drafts):
+        number = numbers[first[namespaces[draft.namespace], draft.content_hash]]
+        item = new.get(position)
+        superseded = 0 if item is None else item.superseded
+        stored.append(Stored(number, added=item is not None, superseded=superseded))
     return stored
+
+
+def _insert(connection: Connection, new: Sequence[_New], now: int) -> list[int]:
+    """Store memories and return their rows."""
+    rows = [item.row for item in new]
+    numbers = memories.insert_memories(connection, rows)
+    pairs = [*zip(numbers, new, strict=True)]
+    vectors.insert_passages(connection, {number: item.passages for number, item in pairs})
+    links.link_entities(
+        connection, [(number, item.row.namespace_id, item.links) for number, item in pairs]
+    )
+    log.append_added(connection, [(row.id, row.source_id) for row in rows], now=now)
+    return numbers
 
 
 def check_distinct_keys(drafts: Iterable[Draft]) -> None:
@@ -230,12 +248,26 @@ def _own_name(draft: Draft) -> frozenset[str]:
     return frozenset(() if draft.speaker is None else (draft.speaker,))
 
 
-class _Sources:
-    """The sources of a batch: each is looked up once, and created where it is new."""
+@dataclass(frozen=True, slots=True)
+class _New:
+    """A memory to be stored, and how many it replaces."""
 
-    def __init__(self, connection: Connection) -> None:
+    row: MemoryRow
+    passages: tuple[PassageVectors, ...]
+    links: tuple[EntityLink, ...]
+    superseded: int
+
+
+class _Sources:
+    """The sources of a batch, looked up at once; one that is new is created when it is needed."""
+
+    def __init__(self, connection: Connection, names: Collection[str | None]) -> None:
         self._connection = connection
-        self._found: dict[str | None, tuple[int | None, Reliability]] = {}
+        ids = memories.known_sources(connection, names)
+        believed = reliabilities(connection, ids.values()) if ids else {}
+        self._found: dict[str | None, tuple[int | None, Reliability]] = {
+            name: (number, believed[number]) for name, number in ids.items()
+        }
 
     def of(self, name: str | None) -> tuple[int | None, Reliability]:
         """Return the id of a source, and how far it is believed."""

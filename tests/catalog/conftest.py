@@ -82,7 +82,8 @@ def add_memory() -> AddMemory:
         row = memories.MemoryRow(
             namespace_id=namespace, source_id=source, metadata=given, **{**neutral, **columns}
         )
-        return memories.insert_memory(connection, row)
+        [number] = memories.insert_memories(connection, [row])
+        return number
 
     return add
 

@@ -62,7 +62,7 @@ def space(connection, path):
 def tell(connection, add_memory, namespace, *names, forgotten=False, expired_at=None, **columns):
     row = add_memory(connection, namespace=namespace, **columns)
     here, counted = space(connection, namespace), expired_at is None
-    links.link_entities(connection, row, here, [Name(n) for n in names], counted=counted)
+    links.link_entities(connection, [(row, here, [Name(n) for n in names])], counted=counted)
     if forgotten:
         links.unlink_entities(connection, row, here, counted=counted)
         memories.update_memory(connection, row, forgotten_at=99)

@@ -150,7 +150,7 @@ def store_all(connection: Any, add_memory: Any, given: list[dict[str, Any]]) -> 
         alpha, beta = columns.pop("confidence", (1.0, 1.0))
         row = add_memory(connection, alpha=alpha, beta=beta, **columns)
         namespace = memories.namespace_id(connection, columns.get("namespace", "default"))
-        link_entities(connection, row, namespace, [Name(canon) for canon in linked])
+        link_entities(connection, [(row, namespace, [Name(canon) for canon in linked])])
         entities[row] = set(linked)
     return fields_of(connection, entities)
 
@@ -359,7 +359,7 @@ def test_the_documented_example_reads_as_documented(connection, add_memory):
         connection, source="crm", alpha=1.6, beta=0.4, metadata={"topic": "tax", "n": 1}
     )
     add_memory(connection, source="crm", metadata={"topic": "tax", "n": 1})
-    link_entities(connection, row, 1, [Name("ana")])
+    link_entities(connection, [(row, 1, [Name("ana")])])
     where = json.loads(
         """{"source": "crm", "metadata.topic": {"in": ["billing", "tax"]},
             "confidence": {"gte": 6}, "entity": "Ana",

@@ -33,7 +33,7 @@ def named(*canons, **more):
 
 def linked(connection, add_memory, *canons, namespace="default", **more):
     row = add_memory(connection, namespace=namespace)
-    links.link_entities(connection, row, space(connection, namespace), named(*canons, **more))
+    links.link_entities(connection, [(row, space(connection, namespace), named(*canons, **more))])
     return row
 
 
@@ -95,7 +95,7 @@ def test_counts_stay_equal_to_a_recount_whatever_is_linked_and_unlinked(
             id_ = space(self.connection, namespace)
             links.unlink_entities(self.connection, row, id_)
             del self.mentions[row]
-            links.link_entities(self.connection, row, id_, named(*names))
+            links.link_entities(self.connection, [(row, id_, named(*names))])
             self.mentions[row] = (namespace, set(names))
 
         @invariant()
@@ -128,7 +128,7 @@ def test_counts_stay_equal_to_a_recount_whatever_is_linked_and_unlinked(
 def test_a_name_given_twice_is_one_mention_in_the_first_role(connection, add_memory):
     row = add_memory(connection)
     bob = [Name("bob", "Bob", role="speaker"), Name("bob", "BOB", role="extracted")]
-    links.link_entities(connection, row, space(connection, "default"), bob)
+    links.link_entities(connection, [(row, space(connection, "default"), bob)])
     (link,) = links.links_of(connection, [row])[row]
     assert (link.display, link.role) == ("Bob", "speaker")
     assert set(counts(connection).values()) == {1}
@@ -205,7 +205,7 @@ def test_given_names_and_speakers_are_told_from_what_was_extracted(connection, a
     extracted = add_memory(connection)
     assert links.given_names(connection, extracted) == (None, None)
     names = [Name("ana", "Ana", role="speaker"), *named("trip", role="given"), *named("oslo")]
-    links.link_entities(connection, row, space(connection, "default"), names)
+    links.link_entities(connection, [(row, space(connection, "default"), names)])
     assert links.given_names(connection, row) == ("Ana", ("Trip",))
     assert links.session_speakers(connection, space(connection, "default"), "s") == {"Ana"}
     assert links.session_speakers(connection, space(connection, "default"), "t") == set()

@@ -69,7 +69,7 @@ def _memories() -> tuple[Connection, dict[int, dict[str, Any]]]:
         name = ("ana", "robert", "bob", "2026-03-02", "2026")[number % 5]
         entities[row] = {name} if number % 3 else set()
         namespace = memories.namespace_id(connection, _namespace(number))
-        link_entities(connection, row, namespace, [Name(canon) for canon in entities[row]])
+        link_entities(connection, [(row, namespace, [Name(canon) for canon in entities[row]])])
     return connection, fields_of(connection, entities)
 
 
@@ -105,4 +105,5 @@ def _store(connection: Connection, number: int) -> int:
         t_ref=0,
         superseded_by=some(None, None, "m1"),
     )
-    return memories.insert_memory(connection, row)
+    [number] = memories.insert_memories(connection, [row])
+    return number
