@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select
 
 from memstore.catalog import full_text
 from memstore.catalog.checksums import check
@@ -130,6 +130,7 @@ _hot = (
     .order_by(passage.c.id)
 )
 _hot_of_memories = _hot.where(listed(passage.c.memory_row, "rows"))
+_hot_between = _hot.where(passage.c.id.between(bindparam("first"), bindparam("last")))
 
 
 def hot_passages(
@@ -137,8 +138,8 @@ def hot_passages(
     memory_rows: Sequence[int] | None = None,
     *,
     ids: tuple[int, int] | None = None,
-) -> Iterator[HotPassage]:
-    """Yield the hot passages of live memories, in the order they were stored.
+) -> list[HotPassage]:
+    """Return the hot passages of live memories, in the order they were stored.
 
     Args:
         memory_rows: of these memories only.
@@ -146,11 +147,11 @@ def hot_passages(
     """
     if memory_rows is not None:
         rows = bare_rows(connection, _hot_of_memories, {"rows": json.dumps([*memory_rows])})
-        yield from (HotPassage(*row) for row in rows)
-        return
-    statement = _hot if ids is None else _hot.where(passage.c.id.between(*ids))
-    for row in connection.execute(statement):
-        yield HotPassage(*row)
+    elif ids is not None:
+        rows = bare_rows(connection, _hot_between, {"first": ids[0], "last": ids[1]})
+    else:
+        rows = bare_rows(connection, _hot, {})
+    return [HotPassage(*row) for row in rows]
 
 
 def spans(

@@ -19,7 +19,7 @@ from memstore.index.files import (
 from memstore.index.hot import HotTier, HotView
 from memstore.index.pooling import Clusters, cluster, pool
 from memstore.index.quantization import dequantize, quantize
-from memstore.index.sealed import Depths, SealedSearch, SealedView, depths_for
+from memstore.index.sealed import Depths, SealedSearch, SealedView, depths_for, distinct
 from memstore.index.segments import (
     Segment,
     SegmentWriter,
@@ -51,6 +51,7 @@ __all__ = [
     "damaged_files",
     "depths_for",
     "dequantize",
+    "distinct",
     "folder_of",
     "pool",
     "quantize",

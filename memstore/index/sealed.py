@@ -251,7 +251,7 @@ class SealedSearch:
         their best match gives the tokens weights that rank as the true ones do (nDCG@10 .6084 and
         .6086); two passages of the nearest centroid give .605, none .597.
         """
-        nearest = _distinct(self._nearest(_NEAR_CENTROIDS))
+        nearest = distinct(self._nearest(_NEAR_CENTROIDS))
         taken = np.zeros(len(nearest), dtype=np.int64)
         found = [np.empty(0, np.int64)]
         for base, segment in self._view.parts():
@@ -272,7 +272,7 @@ class SealedSearch:
             place = np.arange(len(slots)) - np.repeat(np.cumsum(counts) - counts, counts)
             found.append(slots[place + taken[centroids] < _NEAR_PASSAGES])
             taken += counts
-        return _distinct(np.concatenate(found))
+        return distinct(np.concatenate(found))
 
     def _nearest(self, count: int) -> NDArray[np.int32]:
         """Return the best centroids of each query token, (query tokens, count)."""
@@ -317,11 +317,11 @@ def _count(owners: Owners | None, slots: Slots, enough: int) -> int:
     """Return how many memories some passages are of; `enough` where nobody asks."""
     if owners is None:
         return enough
-    some = len(_distinct(owners[slots[: 8 * enough]]))  # mostly enough, and a tenth of the work
-    return some if some >= enough else len(_distinct(owners[slots]))
+    some = len(distinct(owners[slots[: 8 * enough]]))  # mostly enough, and a tenth of the work
+    return some if some >= enough else len(distinct(owners[slots]))
 
 
-def _distinct(numbers: NDArray[np.integer]) -> NDArray[np.int64]:
+def distinct(numbers: NDArray[np.integer]) -> NDArray[np.int64]:
     """Return the numbers once each, ascending: np.unique costs a cold query 7 ms to load."""
     ordered: NDArray[np.int64] = np.sort(numbers, axis=None).astype(np.int64)
     new = np.ones(len(ordered), dtype=np.bool_)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from memstore.catalog import full_text
 from memstore.entities.words import is_common
+from memstore.index import distinct
 from memstore.index.segments import Ids
 from memstore.scoring.lexical import (
     FEWEST,
@@ -50,7 +51,7 @@ class Evidence:
 
     def __init__(self, matches: Sequence[Match] = ()) -> None:
         self._matches = matches
-        self.passage_ids: Ids = np.unique(
+        self.passage_ids: Ids = distinct(
             np.concatenate([np.empty(0, dtype=np.int64), *(item.passage_ids for item in matches)])
         )
         self.words = np.zeros(len(self.passage_ids))
@@ -119,7 +120,7 @@ class Lexicon:
         if holders is None:
             return None
         ids, owners = holders
-        says = np.full(len(ids), information(memories, _distinct(owners)))
+        says = np.full(len(ids), information(memories, len(distinct(owners))))
         if term.exact:
             alone = {
                 id_
@@ -129,7 +130,7 @@ class Lexicon:
             whole = np.isin(ids, list(alone))
             says *= INNER
             if alone:
-                says[whole] = information(memories, _distinct(owners[whole]))
+                says[whole] = information(memories, len(distinct(owners[whole])))
         return Match(term, ids, says)
 
     def _holders(self, text: str, most: int) -> tuple[Ids, NDArray[np.int64]] | None:
@@ -144,7 +145,7 @@ class Lexicon:
             read += len(rows)
             more, theirs = self._known([row for (row,) in rows])
             ids, owners = np.concatenate([ids, more]), np.concatenate([owners, theirs])
-            if _distinct(owners) > most:
+            if len(distinct(owners)) > most:
                 return None
             if read >= _UNFILTERED and not filtered:  # most holders are elsewhere
                 cursor, filtered = full_text.holders(self._driver, text, self._path), True
@@ -171,7 +172,3 @@ class Lexicon:
 
 def _listed(texts: Sequence[str]) -> str:
     return ", ".join(texts[:_SHOWN]) + (" …" if len(texts) > _SHOWN else "")
-
-
-def _distinct(owners: NDArray[np.int64]) -> int:
-    return len(np.unique(owners))

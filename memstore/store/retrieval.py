@@ -14,7 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memstore.encoders import QueryVectors
-from memstore.index import Rest, SealedSearch, depths_for, token_weights, weighted_scores
+from memstore.index import (
+    Rest,
+    SealedSearch,
+    depths_for,
+    distinct,
+    token_weights,
+    weighted_scores,
+)
 from memstore.scoring.calibration import Calibration
 from memstore.settings import Settings
 from memstore.store.candidates import Ranked, Scorer
@@ -171,7 +178,7 @@ class Retrieval:
             memories=min(depth, allowed.sealed_memories),
         )
         if len(self._evidence):
-            slots = np.union1d(slots, self._named(allowed, depth))
+            slots = distinct(np.concatenate([slots, self._named(allowed, depth)]))
         return slots, weighted_scores(self._search.maxima(slots), self.weights)
 
     def _named(self, allowed: Allowed, depth: int) -> NDArray[np.int64]:

@@ -250,7 +250,7 @@ class Snapshot:
             self._remove(changed)
             self._append(read_columns(connection, changed))
         positions, rows = self._by_row()
-        self._load_vectors(list(vectors.hot_passages(connection)), rows, positions)
+        self._load_vectors(vectors.hot_passages(connection), rows, positions)
         self._open_sealed(connection)
 
     def _remove(self, ids: Sequence[str]) -> None:
@@ -296,7 +296,7 @@ class Snapshot:
         first = self._append(new)
         rows = new.values["row"]
         positions = np.arange(first, first + len(new))
-        found = list(vectors.hot_passages(connection, rows.tolist()))
+        found = vectors.hot_passages(connection, rows.tolist())
         self._load_vectors(found, rows, positions)
         if self._segments:
             self._own_sealed(connection, dict(zip(rows.tolist(), positions.tolist(), strict=True)))
