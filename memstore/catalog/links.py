@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from sqlalchemy import (
     Connection,
     and_,
+    bindparam,
     case,
     delete,
     exists,
@@ -415,18 +416,20 @@ def links_of(connection: Connection, memory_rows: Iterable[int]) -> dict[int, li
     return found
 
 
+_speakers = (
+    select(memory_entity.c.display)
+    .join(memory, memory.c.row == memory_entity.c.memory_row)
+    .where(
+        memory.c.namespace_id == bindparam("namespace"),
+        memory.c.session == bindparam("session"),
+        memory.c.forgotten_at.is_(None),
+        memory_entity.c.role == "speaker",
+    )
+    .distinct()
+)
+
+
 def session_speakers(connection: Connection, namespace_id: int, session: str) -> set[str]:
     """Return the names of those who spoke in a session."""
-    return set(
-        connection.scalars(
-            select(memory_entity.c.display)
-            .join(memory, memory.c.row == memory_entity.c.memory_row)
-            .where(
-                memory.c.namespace_id == namespace_id,
-                memory.c.session == session,
-                memory.c.forgotten_at.is_(None),
-                memory_entity.c.role == "speaker",
-            )
-            .distinct()
-        )
-    )
+    place = {"namespace": namespace_id, "session": session}
+    return {name for (name,) in bare_rows(connection, _speakers, place)}

@@ -7,10 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from memstore.catalog.memories import live
+from memstore.catalog.sql import bare_rows
 from memstore.catalog.tables import memory
+
+_NO_ROW = (1 << 63) - 1  # all are before it
+_tail = (
+    select(memory.c.row, memory.c.text)
+    .where(
+        live,
+        memory.c.namespace_id == bindparam("namespace"),
+        memory.c.session == bindparam("session"),
+        memory.c.row < bindparam("before"),
+    )
+    .order_by(memory.c.row.desc())
+    .limit(bindparam("most"))
+)
 
 
 def session_tail(
@@ -32,14 +46,17 @@ def session_tail(
     if session is None or count == 0:
         return ()
     becoming = becoming or {}
-    statement = select(memory.c.row, memory.c.text).where(
-        live, memory.c.namespace_id == namespace, memory.c.session == session
+    rows = bare_rows(
+        connection,
+        _tail,
+        {
+            "namespace": namespace,
+            "session": session,
+            "before": _NO_ROW if before is None else before,
+            "most": count + sum(text is None for text in becoming.values()),
+        },
     )
-    if before is not None:
-        statement = statement.where(memory.c.row < before)
-    gone = sum(text is None for text in becoming.values())
-    rows = connection.execute(statement.order_by(memory.c.row.desc()).limit(count + gone))
-    texts = (becoming.get(row.row, row.text) for row in rows)
+    texts = (becoming.get(row, text) for row, text in rows)
     return tuple(text for text in texts if text is not None)[:count][::-1]
 
 

@@ -1,7 +1,7 @@
 """What a new memory may repeat or replace: proposed to the caller, never applied.
 
 Measured on preferences that were later changed, withdrawn or repeated (CarMem, development half):
-53 % of the new memories have the old one among their proposals, and 12 % of the others have one.
+56 % of the new memories have the old one among their proposals, and 14 % of the others have one.
 """
 
 from __future__ import annotations
