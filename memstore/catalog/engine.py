@@ -33,7 +33,10 @@ from memstore.private_files import FILE_MODE, create_file, open_file
 DATABASE = "memstore.db"
 _HOLDER = "writer.json"
 # what values that make no sense end in, wherever they are used
-SENSELESS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, DatabaseError)
+SENSELESS = (
+    *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
+    *(DatabaseError, sqlite3.DatabaseError),  # SQLAlchemy's, and the driver's own
+)
 _uses: WeakKeyDictionary[Engine, EngineUse] = WeakKeyDictionary()
 _NOTE_BYTES = 4096
 _FIRST_WAIT = 0.1  # seconds for readers of the log
@@ -192,7 +195,8 @@ def _damage_named(connection: Connection, store: Path) -> Iterator[None]:
     try:
         yield
     except SENSELESS as error:
-        if isinstance(error, DatabaseError) and _named(error.orig, store, "") is not None:
+        cause = error.orig if isinstance(error, DatabaseError) else error
+        if isinstance(cause, sqlite3.DatabaseError) and _named(cause, store, "") is not None:
             raise
         if isinstance(error, UnicodeDecodeError):  # SQLite quotes a damaged schema, or a value
             found: str | None = f"it holds text that is no UTF-8 ({error})"

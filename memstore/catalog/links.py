@@ -84,7 +84,7 @@ def link_entities(
     memories = [*memories]
     known = known_entities(connection, {link.canon for _, _, own in memories for link in own})
     rows: list[dict[str, Any]] = []
-    counts: dict[int, dict[int, tuple[int, str]]] = {}  # namespace → entity → memories, spelling
+    counts: dict[tuple[int, int], tuple[int, str]] = {}  # namespace and entity → as `_count` has it
     for memory_row, namespace_id, links in memories:
         first: dict[int, Link] = {}
         for link in links:
@@ -101,12 +101,11 @@ def link_entities(
         own = {"memory_row": memory_row}
         for id_, link in first.items():
             rows.append({**own, "entity_id": id_, "role": link.role, "display": link.display})
-            count, display = counts.setdefault(namespace_id, {}).get(id_, (0, link.display))
-            counts[namespace_id][id_] = count + counted, display
+            count, display = counts.get((namespace_id, id_), (0, link.display))
+            counts[namespace_id, id_] = count + counted, display
     if rows:
         connection.execute(insert(memory_entity), rows)
-    for namespace_id, changes in counts.items():
-        _count(connection, namespace_id, changes)
+        _count(connection, counts)
 
 
 def uncount(connection: Connection, memory_row: int) -> None:
@@ -138,7 +137,7 @@ def unlink_entities(
         return 0
     connection.execute(delete(memory_entity).where(memory_entity.c.memory_row == memory_row))
     if counted:
-        _count(connection, namespace_id, dict.fromkeys(ids, (-1, "")))
+        _count(connection, {(namespace_id, id_): (-1, "") for id_ in ids})
     linked = exists().where(memory_entity.c.entity_id == entity.c.id)
     gone = select(entity.c.id).where(among(entity.c.id, ids), ~linked)
     # what nothing links to goes even if its count drifted: forgetting must not fail over a cache
@@ -208,17 +207,15 @@ def known_entities(connection: Connection, canons: Collection[str]) -> dict[str,
     return dict(bare_rows(connection, _known, {"canons": json.dumps([*canons])}))
 
 
-def _count(
-    connection: Connection, namespace_id: int, changes: Mapping[int, tuple[int, str]]
-) -> None:
-    """Change the counts of entities: id → by how much, and the spelling that is used where it is
-    new to the namespace.
+def _count(connection: Connection, changes: Mapping[tuple[int, int], tuple[int, str]]) -> None:
+    """Change the counts of entities: namespace and entity → by how many memories, and the spelling
+    that is used where it is new to the namespace.
     """
     connection.execute(
         _change_count,
         [
-            {"namespace_id": namespace_id, "memories": count, "entity_id": id_, "display": display}
-            for id_, (count, display) in changes.items()
+            {"namespace_id": namespace_id, "entity_id": id_, "memories": count, "display": display}
+            for (namespace_id, id_), (count, display) in changes.items()
         ],
     )
 

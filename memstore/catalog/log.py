@@ -76,7 +76,8 @@ def append_added(
         connection.execute(insert(event), rows)
 
 
-# made once: every query and every `add` asks both
+# made once: every query and every `add` asks both. (A list of plain values would be bound when it
+# is run, which `bare_rows` does not do.)
 _last = select(func.max(event.c.id))
 _changed = (
     select(event.c.memory_id)

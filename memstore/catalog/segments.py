@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Table, delete, func, insert, select, text, update
 
 from memstore.catalog import full_text
 from memstore.catalog.checksums import check
 from memstore.catalog.log import erase_setting, read_setting, write_setting
 from memstore.catalog.memories import MemoryRow
-from memstore.catalog.sql import among, inserted
+from memstore.catalog.sql import among, inserted, last_number
 from memstore.catalog.tables import codec, hot_vector, memory, passage, segment, tombstone
 
 _NUMBER = "index_number"  # the highest number in a folder's name that was ever committed
@@ -149,21 +149,20 @@ def reserve_numbers(connection: Connection, count: int) -> tuple[int, int]:
     Returns: the first row and the first passage id, for `insert_sealed_memories`. Numbers that are
         not used after all are never given out.
     """
-    return _reserve(connection, "memory", count), _reserve(connection, "passage", count)
+    return _reserve(connection, memory, count), _reserve(connection, passage, count)
 
 
-def _reserve(connection: Connection, table: str, count: int) -> int:
-    # where SQLite keeps the highest number of an AUTOINCREMENT table; it may be written to
-    last = connection.scalar(
-        text("SELECT seq FROM sqlite_sequence WHERE name = :name"), {"name": table}
+def _reserve(connection: Connection, table: Table, count: int) -> int:
+    last = last_number(connection, table)
+    values = {"name": table.name, "seq": last + count}
+    changed = connection.execute(
+        text("UPDATE sqlite_sequence SET seq = :seq WHERE name = :name"), values
     )
-    statement = (
-        "INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :seq)"
-        if last is None
-        else "UPDATE sqlite_sequence SET seq = :seq WHERE name = :name"
-    )
-    connection.execute(text(statement), {"name": table, "seq": (last or 0) + count})
-    return (last or 0) + 1
+    if not changed.rowcount:
+        connection.execute(
+            text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :seq)"), values
+        )
+    return last + 1
 
 
 def insert_sealed_memories(

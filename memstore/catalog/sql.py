@@ -46,7 +46,7 @@ def among(
 
 def listed(column: ColumnElement[int] | ColumnElement[str], name: str) -> ColumnElement[bool]:
     """Return the condition that the column's value is in the JSON list bound to a name: for a
-    statement that is made once.
+    statement that is made once. Values must hold no NUL, at which SQLite's JSON ends a string.
     """
     each = func.json_each(bindparam(name)).table_valued("value")
     return column.in_(select(each.c.value))
@@ -77,17 +77,34 @@ def inserted(result: CursorResult[Any]) -> int:
     return int(result.lastrowid)
 
 
+def last_number(connection: Connection, table: Table) -> int:
+    """Return the highest number that a table with AUTOINCREMENT has given out."""
+    (number,) = table.primary_key
+    # where SQLite keeps it; the table itself, in case that is damaged
+    found = driver_of(connection).execute(
+        "SELECT max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = ?), 0), "
+        f'coalesce((SELECT max("{number.name}") FROM "{table.name}"), 0))',
+        (table.name,),
+    )
+    return int(found.fetchone()[0])
+
+
 def insert_all(
     connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]
 ) -> list[int]:
-    """Insert rows, all with values for the same columns, and return their numbers in this order."""
-    if len(rows) == 1:  # RETURNING costs a lone one more than it saves
-        return [inserted(connection.execute(insert(table), rows[0]))]
+    """Insert rows into a table with AUTOINCREMENT, all with values for the same columns, and return
+    their numbers in this order. Only for whoever holds the write lock.
+    """
     if not rows:
         return []
+    if len(rows) == 1:
+        return [inserted(connection.execute(insert(table), rows[0]))]
     (number,) = table.primary_key
-    statement = insert(table).returning(number, sort_by_parameter_order=True)
-    return [*connection.scalars(statement, rows)]
+    first = last_number(connection, table) + 1
+    numbers = list(range(first, first + len(rows)))
+    numbered = [{number.name: n, **row} for n, row in zip(numbers, rows, strict=True)]
+    connection.execute(insert(table), numbered)
+    return numbers
 
 
 def bare_rows(

@@ -52,7 +52,8 @@ class HotPassage:
 
     def wrong(self, dim: int) -> str | None:
         """Return what is wrong with its vectors, looking at each byte; None if nothing is."""
-        if len(self.codes) != self.tokens * dim or len(self.scales) != self.tokens * 4:
+        whole = isinstance(self.codes, bytes) and isinstance(self.scales, bytes)  # not a number
+        if not whole or len(self.codes) != self.tokens * dim or len(self.scales) != self.tokens * 4:
             return (
                 f"The vectors of passage {self.passage_id} do not have the {self.tokens} x {dim} "
                 "bytes their row says. Re-encode it: memstore verify --repair"
@@ -134,23 +135,19 @@ _hot_between = _hot.where(passage.c.id.between(bindparam("first"), bindparam("la
 
 
 def hot_passages(
-    connection: Connection,
-    memory_rows: Sequence[int] | None = None,
-    *,
-    ids: tuple[int, int] | None = None,
+    connection: Connection, memory_rows: Sequence[int] | None = None
 ) -> list[HotPassage]:
-    """Return the hot passages of live memories, in the order they were stored.
-
-    Args:
-        memory_rows: of these memories only.
-        ids: with ids from the first to the last of these only; of no memories in particular.
-    """
-    if memory_rows is not None:
-        rows = bare_rows(connection, _hot_of_memories, {"rows": json.dumps([*memory_rows])})
-    elif ids is not None:
-        rows = bare_rows(connection, _hot_between, {"first": ids[0], "last": ids[1]})
-    else:
+    """Return the hot passages of live memories, some or all, in the order they were stored."""
+    if memory_rows is None:
         rows = bare_rows(connection, _hot, {})
+    else:
+        rows = bare_rows(connection, _hot_of_memories, {"rows": json.dumps([*memory_rows])})
+    return [HotPassage(*row) for row in rows]
+
+
+def hot_passages_between(connection: Connection, first: int, last: int) -> list[HotPassage]:
+    """Return the hot passages of live memories with ids from the first to the last, ascending."""
+    rows = bare_rows(connection, _hot_between, {"first": first, "last": last})
     return [HotPassage(*row) for row in rows]
 
 

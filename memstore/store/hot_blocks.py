@@ -35,7 +35,7 @@ def hot_blocks(connection: Connection, hot: Hot, dim: int, *, tokens: int) -> It
     """
     for block in _blocks(hot, tokens):
         wanted = set(block)
-        found = vectors.hot_passages(connection, ids=(block[0], block[-1]))
+        found = vectors.hot_passages_between(connection, block[0], block[-1])
         items = [item for item in found if item.passage_id in wanted]
         for item in items:
             if wrong := item.wrong(dim):

@@ -20,7 +20,6 @@ from memstore.maxsim import TokenVectors
 from memstore.store.index_files import retried
 from memstore.store.opening import OpenStore
 from memstore.store.retrieval import Retrieval
-from memstore.store.stored_vectors import stored_vectors
 from memstore.types import Memory, Proposal
 
 # similarities of one encoder's vectors say nothing of another's
@@ -54,7 +53,7 @@ def _propose(opened: OpenStore, new: Memory, now: int) -> tuple[Proposal, ...]:
         if not found_own:
             return ()  # forgotten meanwhile
         [(own, namespace, first)] = found_own
-        vectors = stored_vectors(view, first)
+        vectors = view.vectors(first)
         if vectors is None:
             return ()
         space = view.space([namespace], None)
@@ -78,7 +77,7 @@ def _propose(opened: OpenStore, new: Memory, now: int) -> tuple[Proposal, ...]:
             relation: Literal["near_duplicate", "supersession"] | None
             relation = _relation(opened.identity.name, score, len(shared))
             both = score
-            if score >= _NEAR_DUPLICATE and (other := stored_vectors(view, passage_id)) is not None:
+            if score >= _NEAR_DUPLICATE and (other := view.vectors(passage_id)) is not None:
                 both = min(score, float((other @ vectors.T).max(axis=1).mean()))
             if both >= _NEAR_DUPLICATE:
                 relation = "near_duplicate"

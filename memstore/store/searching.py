@@ -10,7 +10,6 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -44,7 +43,6 @@ from memstore.store.rereading import as_written
 from memstore.store.retrieval import Retrieval
 from memstore.store.scorers import encoder_calibration
 from memstore.store.snapshot import SnapshotView
-from memstore.store.stored_vectors import stored_vectors
 from memstore.store.writing import microseconds_now
 from memstore.times import from_microseconds
 from memstore.types import Hit, Passage, QueryResult, Suppressed
@@ -296,7 +294,7 @@ class _Search:
             request,
             query,
             retrieval.weights,
-            partial(stored_vectors, self._view),
+            self._view.vectors,
             self._read_again,
             self._opened.vector_settings.pooling,
         )

@@ -21,6 +21,7 @@ from memstore.catalog.vectors import HotPassage
 from memstore.encoders import EncoderIdentity
 from memstore.errors import IndexDamaged
 from memstore.index import HotTier, HotView, SealedView
+from memstore.maxsim import TokenVectors
 from memstore.store.columns import (
     NEVER,
     Columns,
@@ -120,6 +121,13 @@ class SnapshotView:
                 while len(self._spaces) > _SPACES:
                     del self._spaces[next(iter(self._spaces))]
         return space
+
+    def vectors(self, passage_id: int) -> TokenVectors | None:
+        """Return a passage's vectors, (tokens, dim); None where neither tier holds it."""
+        for base, segment in self.sealed.parts():
+            for slot in segment.slots_of(np.array([passage_id])):
+                return next(self.sealed.vectors(np.array([base + slot])))
+        return self.hot.vectors(passage_id)
 
     def allow(self, space: Space, memories: Mask) -> Allowed:
         """Return which passages of a space may be found, given which memories may."""

@@ -109,7 +109,13 @@ def _store_all(
         path: memories.namespace_id(connection, path)
         for path in dict.fromkeys(draft.namespace for draft in drafts)
     }
-    sources = _Sources(connection, {draft.source for draft in drafts})
+    # those alone: what is there already must not fail over a source that was damaged since
+    others = [
+        draft
+        for draft in drafts
+        if (namespaces[draft.namespace], draft.content_hash) not in present
+    ]
+    sources = _Sources(connection, {draft.source for draft in others})
     # as the session is now: others may have told, or forgotten, something in it meanwhile
     tails = SessionTails(connection, opened.session_context)
     keys = {draft.key for draft in drafts if draft.key is not None}

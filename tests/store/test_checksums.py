@@ -183,6 +183,21 @@ def test_a_source_that_was_changed_is_not_named(tmp_path: Path, sql: Sql) -> Non
                 pytest.fail(f"{name} answered {ask()!r}")
 
 
+def test_what_is_there_already_does_not_fail_over_a_source_that_was_changed(
+    store: MemoryStore, sql: Sql, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.jsonl"
+    line = '{"text": "Ana lives in Porto.", "id": "1", "source": "Ana"}\n'
+    file.write_text(line)
+    store.ingest(file)
+    sql(store.path, "UPDATE source SET m0 = 0.9")
+    file.write_text(f'{line}{{"text": "Bo lives in Faro.", "id": "2"}}\n')
+    report = store.ingest(file)
+    assert (report.added, report.unchanged) == (1, 1)
+    with pytest.raises(IndexDamaged, match="source 'Ana'"):
+        store.add("Ana lives in Braga.", source="Ana")
+
+
 @pytest.mark.parametrize("column", ["namespace_id", "expired_at"])
 def test_a_hit_that_the_columns_have_elsewhere_is_refused(
     store: MemoryStore, sql: Sql, stamp: Callable[[Path, str], None], column: str
