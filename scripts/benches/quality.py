@@ -12,7 +12,7 @@ bundled encoder and asked with the profiles `semantic` and `balanced`, and besid
 
 The first two go through the same store. Prints a JSON line per data set and way, with the mean
 difference of `semantic` to it and that difference's 95 % interval (paired bootstrap). --readme
-writes the table in README.md anew.
+writes the table in README.md anew, after each data set.
 """
 
 import argparse
@@ -247,11 +247,11 @@ def main() -> None:
         sizes[dataset.name] = f"{len(ways['BM25']):,}, {memories:,}"
         for way, line in rows[dataset.name].items():
             print(json.dumps({"dataset": dataset.name, "way": way, **line}), flush=True)
-    if options.readme:
-        before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
-        _, _, after = rest.partition(END)
-        written = before + BEGIN + table(rows, sizes) + END + after
-        README.write_text(written, encoding="utf-8")
+        if options.readme:  # at once: the next one may be interrupted
+            before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
+            _, _, after = rest.partition(END)
+            written = before + BEGIN + table(rows, sizes) + END + after
+            README.write_text(written, encoding="utf-8")
 
 
 if __name__ == "__main__":
