@@ -97,9 +97,17 @@ _SHIPPED: dict[str, Calibration] = {
     "minilm": ContrastCalibration(
         bias=-1.665, slope=5.349, slope_ln_tokens=4.413, slope_ln_memories=-0.877
     ),
+    "minilm-96": ContrastCalibration(
+        bias=-1.556, slope=5.213, slope_ln_tokens=4.664, slope_ln_memories=-0.908
+    ),
+    "minilm-64": ContrastCalibration(
+        bias=-1.424, slope=5.699, slope_ln_tokens=4.919, slope_ln_memories=-0.958
+    ),
 }
 FITTED_FOR: Final = {  # the fingerprints of these encoders
     "minilm": "3d24effc312335eb1e8a0e73184e86e8438000ecf1900ca3db8f766943a26b54",
+    "minilm-96": "98a734185d2e7c706a177cc79271a118ba74c9d507568270a117ef6d102a05d0",
+    "minilm-64": "51374b2a0f907b1fa5a76951d65e2f844e100f56ad3783a27a214e4ead24ff7d",
 }
 
 

@@ -226,12 +226,13 @@ def test_a_damaged_calibration_is_said_and_never_guessed(filled, sql):
         filled.query("Ana")
 
 
-def test_the_shipped_calibration_is_of_the_encoder_that_ships():
+@pytest.mark.parametrize("name", ["minilm", "minilm-96", "minilm-64"])
+def test_the_shipped_calibration_is_of_the_encoder_that_ships(name):
     from memstore.encoders import open_encoder
     from memstore.scoring.calibration import FITTED_FOR
 
-    assert open_encoder("minilm").identity.fingerprint == FITTED_FOR["minilm"]
-    assert calibration_for("minilm").rises
+    assert open_encoder(name).identity.fingerprint == FITTED_FOR[name]
+    assert calibration_for(name).rises
 
 
 # questions made of memories
