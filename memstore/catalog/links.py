@@ -82,7 +82,7 @@ def link_entities(
             was known before, and these do not count.
     """
     memories = [*memories]
-    known = known_entities(connection, {link.canon for _, _, own in memories for link in own})
+    known = _known_entities(connection, {link.canon for _, _, own in memories for link in own})
     rows: list[dict[str, Any]] = []
     counts: dict[tuple[int, int], tuple[int, str]] = {}  # namespace and entity → as `_count` has it
     for memory_row, namespace_id, links in memories:
@@ -200,7 +200,7 @@ def respell(
 _known = select(entity.c.canon, entity.c.id).where(listed(entity.c.canon, "canons"))
 
 
-def known_entities(connection: Connection, canons: Collection[str]) -> dict[str, int]:
+def _known_entities(connection: Connection, canons: Collection[str]) -> dict[str, int]:
     """Return canonical form → entity id of those that are stored."""
     if not canons:
         return {}

@@ -13,7 +13,7 @@ from memstore.catalog.memories import live
 from memstore.catalog.sql import bare_rows
 from memstore.catalog.tables import memory
 
-_NO_ROW = (1 << 63) - 1  # all are before it
+_BEHIND_ALL = (1 << 63) - 1  # the largest row number that SQLite could give
 _tail = (
     select(memory.c.row, memory.c.text)
     .where(
@@ -52,7 +52,7 @@ def session_tail(
         {
             "namespace": namespace,
             "session": session,
-            "before": _NO_ROW if before is None else before,
+            "before": _BEHIND_ALL if before is None else before,
             "most": count + sum(text is None for text in becoming.values()),
         },
     )

@@ -29,7 +29,7 @@ _NEAR_DUPLICATE = 0.95  # both ways, of any encoder; two towns to live in have .
 _TOKENS = 64  # of a new memory that are compared: a longer text is sampled
 _DEPTH = 8  # memories that are looked at more closely
 
-_own = (
+_stored = (
     select(memory.c.row, memory.c.namespace_id, passage.c.id)
     .join(passage, passage.c.memory_row == memory.c.row)
     .where(memory.c.id == bindparam("id"))
@@ -49,18 +49,17 @@ def _propose(opened: OpenStore, new: Memory, now: int) -> tuple[Proposal, ...]:
     _, snapshot = opened.current()
     with reading(opened.engine, opened.path) as connection:
         view = snapshot.refresh(connection)
-        found_own = bare_rows(connection, _own, {"id": new.id})
-        if not found_own:
+        stored = bare_rows(connection, _stored, {"id": new.id})
+        if not stored:
             return ()  # forgotten meanwhile
-        [(own, namespace, first)] = found_own
-        vectors = view.vectors(first)
+        [(own_row, namespace, first_passage)] = stored
+        vectors = view.vectors(first_passage)
         if vectors is None:
             return ()
         space = view.space([namespace], None)
         columns = view.columns
-        allowed = view.allow(
-            space, (columns["start"] <= now) & (columns["valid_to"] > now) & (columns["row"] != own)
-        )
+        holding = (columns["start"] <= now) & (columns["valid_to"] > now)
+        allowed = view.allow(space, holding & (columns["row"] != own_row))
         retrieval = Retrieval(view, space, _query(vectors), opened.settings, opened.device)
         found = retrieval.best(allowed, _DEPTH)
         found = found.of(np.flatnonzero(found.scores >= _least(opened.identity.name)))

@@ -131,22 +131,23 @@ def test_the_number_of_a_purged_row_is_never_given_out_again(connection, add_mem
 
 
 def test_many_rows_at_once_get_numbers_in_their_order_that_nobody_had(connection, add_memory):
-    gone = add_memory(connection)
-    memories.delete_memories(connection, [gone])
-    source, space = memories.source_id(connection, "a"), memories.namespace_id(connection, "b")
-    id_ = {"id": "x", "namespace_id": space, "source_id": source}
+    purged = add_memory(connection)
+    memories.delete_memories(connection, [purged])
     [lone] = connection.execute(select(memory).where(memory.c.row == add_memory(connection)))
-    like = {name: getattr(lone, name) for name in memories.MemoryRow.__dataclass_fields__}
-    rows = [memories.MemoryRow(**{**like, **id_, "id": f"m{n}"}) for n in range(500)]
+    like = memories.MemoryRow(
+        **{name: getattr(lone, name) for name in memories.MemoryRow.__dataclass_fields__}
+    )
+    rows = [replace(like, id=f"m{n}") for n in range(500)]
     numbers = memories.insert_memories(connection, rows)
+    assert lone.row > purged
     assert numbers == list(range(lone.row + 1, lone.row + 501))
-    found = connection.execute(select(memory).order_by(memory.c.row)).all()[1:]
-    assert [(row.row, row.id) for row in found] == [(n, f"m{i}") for i, n in enumerate(numbers)]
+    found = connection.execute(select(memory).where(memory.c.row > lone.row)).all()
+    assert {row.row: row.id for row in found} == {n: f"m{i}" for i, n in enumerate(numbers)}
     for row in found:
         check(memory, row)
     # what SQLite notes of it is not taken at its word
     connection.exec_driver_sql("UPDATE sqlite_sequence SET seq = 1 WHERE name = 'memory'")
-    more = [replace(row, id=f"n{row.id}") for row in rows[:2]]
+    more = [replace(like, id="n0"), replace(like, id="n1")]
     assert memories.insert_memories(connection, more) == [numbers[-1] + 1, numbers[-1] + 2]
     assert memories.insert_memories(connection, []) == []
 
