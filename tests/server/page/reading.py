@@ -39,6 +39,11 @@ class PageReader:
         self.driver.get("about:blank")  # a new page, not another state of the one before
         self.driver.get((url or self.url) + "/" + state)
         self.settled()
+        # behind the page's own listener: until that has run, the address is ahead of the view
+        self.script(
+            "window.viewed = location.hash;"
+            "addEventListener('hashchange', () => { window.viewed = location.hash; });"
+        )
 
     def settled(self) -> None:
         """Wait until the view has what it asked for."""
@@ -80,7 +85,7 @@ class PageReader:
 
     def at(self, part: str) -> None:
         """Wait until the address has a part, and the view what it asked for."""
-        self.until("return location.hash.includes(arguments[0])", part)
+        self.until("return window.viewed.includes(arguments[0])", part)
         self.settled()
 
     def script(self, script: str, *arguments: Any) -> Any:
